@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+# The only makefile.  `make help` lists the targets a person calls.
+#
+# Sources stand one per line per program, so that a look here tells what a
+# program is made of.  V=1 shows commands, SAN=1 builds with ASan and UBSan
+# (in its own folder), WERROR= turns warnings back into warnings.
+
+B      := build$(if $(SAN),/san)
+CC     ?= gcc
+WERROR ?= -Werror
+WARN   := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wcast-qual -Wconversion \
+	  -Wformat=2 -Wvla -Wundef -Wimplicit-fallthrough $(WERROR)
+CFLAGS := -std=gnu11 -D_GNU_SOURCE -Idom0-tools -I. -g -O2 -fstack-protector-strong -fPIE $(WARN) \
+	  $(if $(SAN),-fsanitize=address$(comma)undefined -fno-omit-frame-pointer,-D_FORTIFY_SOURCE=2)
+LDFLAGS := -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(if $(SAN),-fsanitize=address$(comma)undefined)
+comma  := ,
+Q      := $(if $(V),,@)
+PYTEST := /usr/bin/python3 -m pytest -q -p no:cacheprovider
+
+PACKAGES := gcc make libc6-dev pkg-config git ca-certificates \
+	libxen-dev libmbedtls-dev libmicrohttpd-dev libjansson-dev libsqlite3-dev libkmod-dev libnl-3-dev \
+	libnl-route-3-dev libseccomp-dev zlib1g-dev libzstd-dev libcmocka-dev python3-pytest \
+	qemu-system-x86 ovmf xorriso mtools grub-pc-bin grub-efi-amd64-bin grub-common cpio kmod zstd xz-utils \
+	binutils clang libclang-rt-14-dev
+
+# ---- libraries of our own: layers, lowest first -------------------------------------------------
+BASE_SRC := \
+	dom0-tools/base/buf.c \
+	dom0-tools/base/clock.c \
+	dom0-tools/base/ctl_client.c \
+	dom0-tools/base/ctl_frame.c \
+	dom0-tools/base/ctl_server.c \
+	dom0-tools/base/err.c \
+	dom0-tools/base/fd.c \
+	dom0-tools/base/js.c \
+	dom0-tools/base/log.c \
+	dom0-tools/base/loop.c \
+	dom0-tools/base/opt.c \
+	dom0-tools/base/rd.c \
+	dom0-tools/base/record.c \
+	dom0-tools/base/store.c
+
+LINK_SRC :=
+
+XEN_SRC :=
+
+NET_SRC :=
+
+# ---- programs (main.c last) ----------------------------------------------------------------------
+HVINIT_SRC :=
+
+HVHOTPLUG_SRC :=
+
+HVTLS_SRC :=
+
+HVDOMD_SRC :=
+
+HVMIGRATE_SRC :=
+
+HVAPID_SRC :=
+
+HVAPI_SRC :=
+
+SIM_MIGRATE_SRC :=
+
+PROGRAMS := $(strip \
+	$(if $(HVINIT_SRC),hvinit) \
+	$(if $(HVHOTPLUG_SRC),hvhotplug) \
+	$(if $(HVTLS_SRC),hvtls) \
+	$(if $(HVDOMD_SRC),hvdomd) \
+	$(if $(HVMIGRATE_SRC),hvmigrate) \
+	$(if $(HVAPID_SRC),hvapid) \
+	$(if $(HVAPI_SRC),hvapi) \
+	$(if $(SIM_MIGRATE_SRC),sim-migrate))
+
+# ---- tests: tests/unit/NAME_test.c each -----------------------------------------------------------
+UNIT := $(sort $(patsubst tests/unit/%_test.c,%,$(wildcard tests/unit/*_test.c)))
+
+# ---- how things are built ---------------------------------------------------------------------------
+# --as-needed keeps out of each program the libraries it does not call.
+LIBS := -lxenlight -lxlutil -lxenguest -lxenctrl -lxenstore -lxentoollog -lxencall \
+	-lmbedtls -lmbedx509 -lmbedcrypto -lmicrohttpd -lsqlite3 -ljansson -lkmod -lnl-route-3 -lnl-3 \
+	-lseccomp -lzstd -lz -lpthread
+
+obj = $(patsubst %.c,$B/obj/%.o,$(1))
+LAYERS := $B/lib/libnet.a $B/lib/libxen.a $B/lib/liblink.a $B/lib/libbase.a
+$B/lib/libbase.a: $(call obj,$(BASE_SRC))
+$B/lib/liblink.a: $(call obj,$(LINK_SRC))
+$B/lib/libxen.a: $(call obj,$(XEN_SRC))
+$B/lib/libnet.a: $(call obj,$(NET_SRC))
+
+# program NAME SOURCES: build/bin/NAME, and an archive of all but its main.c for unit tests.
+define program
+$B/bin/$(1): $(call obj,$(2)) $(LAYERS)
+	@mkdir -p $$(@D)
+	@echo "LINK  $$@"
+	$$(Q)$$(CC) $$(LDFLAGS) -o $$@ $(call obj,$(2)) -Wl,--start-group $(LAYERS) -Wl,--end-group $$(LIBS)
+$B/lib/lib$(1)-parts.a: $(call obj,$(filter-out %main.c,$(2)))
+PARTS += $(if $(filter-out %main.c,$(2)),$B/lib/lib$(1)-parts.a)
+endef
+$(eval $(call program,hvinit,$(HVINIT_SRC)))
+$(eval $(call program,hvhotplug,$(HVHOTPLUG_SRC)))
+$(eval $(call program,hvtls,$(HVTLS_SRC)))
+$(eval $(call program,hvdomd,$(HVDOMD_SRC)))
+$(eval $(call program,hvmigrate,$(HVMIGRATE_SRC)))
+$(eval $(call program,hvapid,$(HVAPID_SRC)))
+$(eval $(call program,hvapi,$(HVAPI_SRC)))
+$(eval $(call program,sim-migrate,$(SIM_MIGRATE_SRC)))
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.PHONY: all help deps iso check test tests-built sim fuzz tidy demo lab clean
+
+all: $(PROGRAMS:%=$B/bin/%)
+
+$B/obj/%.o: %.c | $B/.deps
+	@mkdir -p $(@D)
+	@echo "CC    $<"
+	$(Q)$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+%.a:
+	@mkdir -p $(@D)
+	$(Q)rm -f $@
+	$(Q)$(AR) rcsD $@ $(filter %.o,$^)
+
+$B/tests/%_test: $B/obj/tests/unit/%_test.o $(LAYERS) $(PARTS)
+	@mkdir -p $(@D)
+	@echo "LINK  $@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group -lcmocka $(LIBS)
+
+-include $(shell find $B/obj -name '*.d' 2>/dev/null)
+
+# ---- what a person calls ------------------------------------------------------------------------------
+help:
+	@sed -n 's/^## //p' Makefile
+
+# Installs what is missing, once; a machine that has it all is not touched.
+$B/.deps: Makefile
+	@mkdir -p $(@D)
+	$(Q)dpkg-query -W -f='$${db:Status-Status}\n' $(PACKAGES) 2>/dev/null | grep -cx installed | grep -qx $(words $(PACKAGES)) || \
+	{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(PACKAGES) >$B/apt.log 2>&1 || \
+	{ tail -5 $B/apt.log; exit 1; }; }
+	@touch $@
+## make deps                the Debian packages that the build and the tests need
+deps: $B/.deps
+
+tests-built: all $(UNIT:%=$B/tests/%_test)
+
+## make check               the fast tests: unit, tidy, simulation in short, API; no Xen, under a minute
+check: tests-built
+	$(Q)tests/run.py --build $B --fast
+
+## make test [T=name]       everything, or one test: T=link_tls, T=link_tls/bad_pin, T=tidy, T=sim, T=lab
+test: tests-built
+	$(Q)tests/run.py --build $B $(T)
+
+## make sim [SEED=n]        the migration simulator: many schedules, or the one of a seed
+sim: $B/bin/sim-migrate
+	$(Q)$< $(if $(SEED),--seed $(SEED),--schedules 100000)
+
+## make tidy                the rules of style that a program can check
+tidy:
+	$(Q)tests/tidy.py
+
+## make iso [DEBUG=1]       build/hvapi.iso (DEBUG=1: build/hvapi-debug.iso, with a serial shell)
+iso: all
+	$(Q)/usr/bin/python3 image/build.py $(if $(DEBUG),--debug)
+
+## make demo                two emulated hosts, one guest that moves there and back, and the figures
+demo: iso
+	$(Q)tests/lab/demo
+
+## make lab                 the hosts of the demo, left running
+lab: iso
+	$(Q)tests/lab/lab up
+
+## make fuzz F=name [N=runs]   one fuzz target: tests/fuzz/NAME_fuzz.c
+FUZZ_CFLAGS := -std=gnu11 -D_GNU_SOURCE -Idom0-tools -I. -g -O1 -fsanitize=fuzzer,address,undefined
+fuzz: $B/.deps
+	@mkdir -p $B/fuzz/$(F).corpus
+	$(Q)clang $(FUZZ_CFLAGS) -o $B/fuzz/$(F) tests/fuzz/$(F)_fuzz.c $$(sed -n 's/^ \* sources: //p' tests/fuzz/$(F)_fuzz.c) $(LIBS)
+	$(Q)$B/fuzz/$(F) -runs=$(or $(N),1000000) -print_final_stats=1 $B/fuzz/$(F).corpus $(wildcard tests/golden/$(F))
+
+## make clean               removes build/ except downloaded packages
+clean:
+	rm -rf $B/obj $B/lib $B/bin $B/tests $B/fuzz

@@ -55,7 +55,13 @@ HVTLS_SRC :=
 
 HVDOMD_SRC :=
 
-HVMIGRATE_SRC :=
+HVMIGRATE_SRC := \
+	migrate/stream/decoder.c \
+	migrate/stream/encoder.c \
+	migrate/stream/delta.c \
+	migrate/stream/page_cache.c \
+	migrate/stream/press.c \
+	migrate/stream/records.c
 
 HVAPID_SRC :=
 

@@ -10,7 +10,7 @@ CC     ?= gcc
 WERROR ?= -Werror
 WARN   := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wcast-qual -Wconversion \
 	  -Wformat=2 -Wvla -Wundef -Wimplicit-fallthrough $(WERROR)
-CFLAGS := -std=gnu11 -D_GNU_SOURCE -Idom0-tools -I. -g -O2 -fstack-protector-strong -fPIE $(WARN) \
+CFLAGS := -std=gnu11 -D_GNU_SOURCE -Idom0-tools -I. -isystem /usr/include/libnl3 -g -O2 -fstack-protector-strong -fPIE $(WARN) \
 	  $(if $(SAN),-fsanitize=address$(comma)undefined -fno-omit-frame-pointer,-D_FORTIFY_SOURCE=2)
 LDFLAGS := -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(if $(SAN),-fsanitize=address$(comma)undefined)
 comma  := ,
@@ -18,7 +18,7 @@ Q      := $(if $(V),,@)
 PYTEST := /usr/bin/python3 -m pytest -q -p no:cacheprovider
 
 PACKAGES := gcc make libc6-dev pkg-config git ca-certificates \
-	libxen-dev libmbedtls-dev libmicrohttpd-dev libjansson-dev libsqlite3-dev libkmod-dev libnl-3-dev \
+	libxen-dev libmbedtls-dev libmicrohttpd-dev libjansson-dev libsqlite3-dev libxxhash-dev libkmod-dev libnl-3-dev \
 	libnl-route-3-dev libseccomp-dev zlib1g-dev libzstd-dev libcmocka-dev python3-pytest \
 	qemu-system-x86 ovmf xorriso mtools grub-pc-bin grub-efi-amd64-bin grub-common cpio kmod zstd xz-utils \
 	binutils clang libclang-rt-14-dev
@@ -40,34 +40,130 @@ BASE_SRC := \
 	dom0-tools/base/record.c \
 	dom0-tools/base/store.c
 
-LINK_SRC :=
+LINK_SRC := \
+	dom0-tools/link/addr.c \
+	dom0-tools/link/client.c \
+	dom0-tools/link/identity.c \
+	dom0-tools/link/pair.c \
+	dom0-tools/link/pair_code.c \
+	dom0-tools/link/pair_wire.c \
+	dom0-tools/link/role.c \
+	dom0-tools/link/stream.c \
+	dom0-tools/link/tls.c
 
 XEN_SRC :=
 
-NET_SRC :=
+NET_SRC := \
+	dom0-tools/net/announce.c \
+	dom0-tools/net/frames.c \
+	dom0-tools/net/netif.c \
+	dom0-tools/net/vif.c
 
 # ---- programs (main.c last) ----------------------------------------------------------------------
-HVINIT_SRC :=
+HVINIT_SRC := \
+	dom0-tools/init/backoff.c \
+	dom0-tools/init/boot.c \
+	dom0-tools/init/boot_steps.c \
+	dom0-tools/init/dhcp.c \
+	dom0-tools/init/dhcp_proto.c \
+	dom0-tools/init/disks.c \
+	dom0-tools/init/host_cfg.c \
+	dom0-tools/init/label.c \
+	dom0-tools/init/manager.c \
+	dom0-tools/init/modules.c \
+	dom0-tools/init/mounts.c \
+	dom0-tools/init/netconf.c \
+	dom0-tools/init/pid1.c \
+	dom0-tools/init/power.c \
+	dom0-tools/init/spawn.c \
+	dom0-tools/init/stopping.c \
+	dom0-tools/init/uevent.c \
+	dom0-tools/init/unit_log.c \
+	dom0-tools/init/unit_table.c \
+	dom0-tools/init/units.c \
+	dom0-tools/init/units_state.c \
+	dom0-tools/init/verbs.c \
+	dom0-tools/init/volume.c \
+	dom0-tools/init/wait_socket.c \
+	dom0-tools/init/main.c
 
 HVHOTPLUG_SRC :=
 
-HVTLS_SRC :=
+HVTLS_SRC := \
+	dom0-tools/link/apid.c \
+	dom0-tools/link/attempt.c \
+	dom0-tools/link/codes.c \
+	dom0-tools/link/events.c \
+	dom0-tools/link/handoff.c \
+	dom0-tools/link/hvtls.c \
+	dom0-tools/link/incoming.c \
+	dom0-tools/link/ktls.c \
+	dom0-tools/link/outgoing.c \
+	dom0-tools/link/pins.c \
+	dom0-tools/link/pump.c \
+	dom0-tools/link/sandbox.c \
+	dom0-tools/link/selftest.c \
+	dom0-tools/link/services.c \
+	dom0-tools/link/verbs.c \
+	dom0-tools/link/main.c
 
 HVDOMD_SRC :=
 
 HVMIGRATE_SRC := \
+	migrate/mig_link.c \
+	migrate/mig_policy.c \
+	migrate/mig_wire.c \
+	migrate/owner.c \
+	migrate/proc.c \
+	migrate/recv.c \
+	migrate/report.c \
+	migrate/send.c \
+	migrate/session.c \
+	migrate/session_recv.c \
+	migrate/session_send.c \
+	migrate/guest/loader.c \
+	migrate/guest/saver.c \
 	migrate/stream/decoder.c \
-	migrate/stream/encoder.c \
 	migrate/stream/delta.c \
+	migrate/stream/encoder.c \
 	migrate/stream/page_cache.c \
 	migrate/stream/press.c \
-	migrate/stream/records.c
+	migrate/stream/raw_sum.c \
+	migrate/stream/records.c \
+	migrate/main.c
 
 HVAPID_SRC :=
 
-HVAPI_SRC :=
+HVAPI_SRC := \
+	hvapi/cli/api.c \
+	hvapi/cli/cmd.c \
+	hvapi/cli/cmd_host.c \
+	hvapi/cli/cmd_migrate.c \
+	hvapi/cli/cmd_misc.c \
+	hvapi/cli/cmd_vm.c \
+	hvapi/cli/console.c \
+	hvapi/cli/help.c \
+	hvapi/cli/http.c \
+	hvapi/cli/job.c \
+	hvapi/cli/out.c \
+	hvapi/cli/profile.c \
+	hvapi/cli/table.c \
+	hvapi/cli/main.c
 
-SIM_MIGRATE_SRC :=
+SIM_MIGRATE_SRC := \
+	migrate/mig_policy.c \
+	migrate/mig_wire.c \
+	migrate/session.c \
+	migrate/session_recv.c \
+	migrate/session_send.c \
+	tests/sim/check.c \
+	tests/sim/faults.c \
+	tests/sim/host.c \
+	tests/sim/net.c \
+	tests/sim/proc.c \
+	tests/sim/saver.c \
+	tests/sim/world.c \
+	tests/sim/main.c
 
 PROGRAMS := $(strip \
 	$(if $(HVINIT_SRC),hvinit) \

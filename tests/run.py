@@ -76,6 +76,12 @@ def run_sim(build, name, case):
     return out, (int(rc == 0), int(rc != 0), 0)
 
 
+def run_sim_breaks(build, _name, _case):
+    """Each mistake that the simulator can be told to make must be found."""
+    rc, out = run([build / "bin/sim-migrate", "--prove"], 300)
+    return out, (int(rc == 0), int(rc != 0), 0)
+
+
 def find_unit(build):
     return sorted(p.name[:-5] for p in (build / "tests").glob("*_test"))
 
@@ -89,10 +95,11 @@ def kinds(build):
     for n in find_unit(build):
         yield n, run_unit, True
     yield "tidy", run_tidy, True
-    for n in find_pytest("api") + find_pytest("cli"):
+    for n in find_pytest("api") + find_pytest("cli") + find_pytest("image"):
         yield n, run_pytest, True
     if (build / "bin/sim-migrate").exists():
         yield "sim-short", run_sim, True
+        yield "sim-breaks", run_sim_breaks, True
         yield "sim", run_sim, False
     for n in find_pytest("lab"):
         yield n, run_pytest, n == "lab/test_hub"

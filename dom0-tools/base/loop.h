@@ -18,10 +18,14 @@ struct loop;
 struct loop_src;			/* one watched descriptor */
 struct loop_timer;
 
-enum { LOOP_READ = 1, LOOP_WRITE = 2, LOOP_HUP = 4 };	/* HUP is reported, need not be asked for */
+/* HUP (hang-up or error of the descriptor) is reported, need not be asked for.  Data may still be there to
+ * read.  The end of a TCP stream is not a HUP: it is LOOP_READ with end of file. */
+enum { LOOP_READ = 1, LOOP_WRITE = 2, LOOP_HUP = 4 };
 
 MUSTUSE int loop_new(struct loop **out, struct err *e);
-void loop_free(struct loop *l);		/* NULL is fine; does not close watched descriptors */
+/* NULL is fine; not inside a callback; does not close watched descriptors.  Sources and timers that are left
+ * are freed: what holds one must go before the loop.  done of work still running is not called any more. */
+void loop_free(struct loop *l);
 
 /* Runs until loop_stop; returns what that was given. */
 int loop_run(struct loop *l);
@@ -42,10 +46,11 @@ void loop_timer_set(struct loop_timer *t, uint64_t after_ms, uint64_t period_ms)
 void loop_timer_stop(struct loop_timer *t);
 void loop_timer_free(struct loop_timer **t);
 
-/* Blocks the signal in this thread (call before making threads) and reports it here. */
+/* Blocks the signal in this thread (call before making threads) and reports it here.  Programs started later
+ * inherit the block: clear their signal mask before exec. */
 MUSTUSE int loop_signal(struct loop *l, int signo, void (*fn)(void *arg, int signo), void *arg, struct err *e);
 
-/* Calls fn once on the loop's thread; safe from any thread. */
+/* Calls fn once on the loop's thread, never inside this call; safe from any thread. */
 void loop_post(struct loop *l, void (*fn)(void *arg), void *arg);
 
 /* Runs fn(arg) on a thread of its own (it may block), then done(arg) on the loop. */

@@ -14,9 +14,9 @@
 
 enum { RECORD_BYTES_MAX = 1 << 20 };
 
-/* Durable when it returns 0.  `o` is borrowed. */
+/* Durable when it returns 0.  `o` is borrowed; a member "crc" of it is replaced. */
 MUSTUSE int record_save(const char *path, const json_t *o, struct err *e);
-/* ERR_NOT_FOUND if there is none, ERR_CORRUPT if the checksum does not fit. */
+/* ERR_NOT_FOUND if there is none, ERR_CORRUPT if the checksum does not fit.  *out is without "crc". */
 MUSTUSE int record_load(const char *path, json_t **out, struct err *e);
 
 #endif

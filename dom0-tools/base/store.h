@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A SQLite database in WAL mode with numbered schema steps.  Statements take
- * their values through a format: 's' const char * (NULL: null), 'i' int64_t,
- * 'j' const json_t * (stored as text).  Not thread-safe.
+ * their values through a format, one letter for each `?`: 's' const char *
+ * (NULL: null), 'i' int64_t (cast a plain int: it is read as 64 bits), 'j'
+ * const json_t * (stored as text; NULL: null).  A broken UNIQUE or primary key
+ * is ERR_EXISTS, another broken constraint ERR_REFUSED.  Not thread-safe.
  */
 #ifndef BASE_STORE_H
 #define BASE_STORE_H

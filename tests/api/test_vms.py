@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""VMs: define, start, stop, and what survives a restart of hvapid."""
+import socket
+
+from world import VM, until
+
+
+def test_define_list_show(world):
+    made = world.define()
+    assert made["state"] == "stopped" and made["generation"] == 1 and made["config"]["disks"][0]["mode"] == "rw"
+    assert [v["name"] for v in world.get("/v1/vms")["vms"]] == ["web1"]
+    assert world.get("/v1/vms/web1") == made
+    assert world.ask("POST", "/v1/vms", VM).json["code"] == "exists"
+    again = world.ask("POST", "/v1/vms", {**VM, "name": "other"})
+    assert again.status == 409 and "web1" in again.json["detail"]
+
+
+def test_define_makes_uuid_and_mac(world):
+    vm = {k: v for k, v in VM.items() if k != "uuid"} | {"vifs": [{"bridge": "xenbr0"}]}
+    config = world.post("/v1/vms", vm)["config"]
+    assert len(config["uuid"]) == 36 and config["vifs"][0]["mac"].startswith("00:16:3e:")
+
+
+def test_start_stop(world):
+    world.define()
+    job = world.run_vm()
+    assert job["kind"] == "start" and job["result"]["state"] == "running" and job["who"] == "root"
+    create = world.unit("domd/web1").server.called("create")[0]
+    assert create["generation"] == 1 and create["config"]["name"] == "web1"
+    assert world.state() == "running"
+    assert world.post("/v1/vms/web1/pause")["state"] == "paused"
+    assert world.post("/v1/vms/web1/resume")["state"] == "running"
+    world.post("/v1/vms/web1/shutdown")
+    world.post("/v1/vms/web1/reboot")
+    world.post("/v1/vms/web1/stop")
+    world.wait_state("stopped")
+    until(lambda: "domd/web1" not in world.hvinit.units, "hvdomd to end")
+    assert {"vm.defined", "vm.state", "job.started", "job.ended"} <= set(world.events())
+
+
+def test_start_fails(world):
+    world.define()
+    world.create_fails = True
+    ident = world.post("/v1/vms/web1/start", want=202)["job"]["id"]
+    job = world.wait_job(ident, "failed")
+    assert job["error"] == {"code": "no-space", "detail": "not enough memory for the guest", "remedy": "stop another guest"}
+    until(lambda: "domd/web1" not in world.hvinit.units, "the useless hvdomd to be stopped")
+    world.create_fails, world.spawn_fails = False, True
+    world.wait_job(world.post("/v1/vms/web1/start", want=202)["job"]["id"], "failed")
+    world.spawn_fails = False
+    world.run_vm()
+
+
+def test_one_job_a_vm(world):
+    world.define()
+    world.build_gate.clear()
+    ident = world.post("/v1/vms/web1/start", want=202)["job"]["id"]
+    world.wait_state("building")
+    assert world.get("/v1/vms/web1")["job"] == ident
+    for verb in ("start", "stop", "pause", "save"):
+        a = world.ask("POST", f"/v1/vms/web1/{verb}")
+        assert a.status == 409 and a.json["code"] in ("busy", "state"), a.json
+    assert world.ask("DELETE", "/v1/vms/web1").status == 409
+    assert world.ask("DELETE", f"/v1/jobs/{ident}").json["code"] == "state"
+    world.build_gate.set()
+    world.wait_job(ident)
+
+
+def test_hvapid_killed_while_a_vm_starts(world):
+    world.define()
+    world.build_gate.clear()
+    ident = world.post("/v1/vms/web1/start", want=202)["job"]["id"]
+    world.wait_state("building")
+    world.restart()
+    assert world.job(ident)["state"] == "running"
+    world.build_gate.set()
+    world.wait_job(ident)
+    assert len(world.unit("domd/web1").server.called("create")) == 1
+
+
+def test_running_vm_is_found_again(world):
+    world.define()
+    world.run_vm()
+    world.restart()
+    world.wait_state("running")
+    told = world.events().count("vm.state")
+    world.restart()
+    world.wait_state("running")
+    assert world.events().count("vm.state") == told, "a restart of hvapid is no news of the VM"
+    world.hvinit.end("domd/web1")
+    world.wait_state("stopped")
+
+
+def test_hvdomd_restarted(world):
+    """Its keeper crashed: the VM is not stopped, and is asked again."""
+    world.define()
+    world.run_vm()
+    domd = world.unit("domd/web1")
+    domd.server.close()
+    world.wait_state("unknown")
+    assert world.ask("POST", "/v1/vms/web1/start").status == 409
+    domd.server = type(domd.server)(domd.server.path, domd.server.verbs)
+    domd.server.go()
+    world.wait_state("running")
+
+
+def test_owner_record_decides(world):
+    world.define()
+    world.run_vm()
+    domd = world.unit("domd/web1")
+    world.post("/v1/vms/web1/stop")
+    world.wait_state("stopped")
+    domd.record("away", peer="hv2")
+    a = world.ask("POST", "/v1/vms/web1/start")
+    assert a.status == 409 and a.json["code"] == "refused" and "hv2" in a.json["detail"]
+    assert world.get("/v1/vms")["vms"] == []
+    away = world.get("/v1/vms?all=true")["vms"][0]
+    assert away["state"] == "away" and away["peer"] == "hv2"
+    domd.record("in-doubt", peer="hv2")
+    assert world.ask("POST", "/v1/vms/web1/start").json["code"] == "in-doubt"
+    domd.uuid = "99999999-2222-3333-4444-555555555555"
+    domd.record("here")
+    assert world.ask("DELETE", "/v1/vms/web1").status == 204
+
+
+def test_autostart_after_boot_only(fresh):
+    fresh.start()
+    fresh.define()
+    fresh.define(name="web2", uuid="21111111-2222-3333-4444-555555555555")
+    assert fresh.ask("PATCH", "/v1/vms/web1", {"autostart": True}).json["autostart"] is True
+    fresh.restart()
+    assert fresh.state() == "stopped"
+    fresh.hvinit.boot_id = "boot-2"
+    fresh.restart()
+    fresh.wait_state("running")
+    assert fresh.state("web2") == "stopped"
+    assert fresh.get("/v1/jobs?vm=web1")["jobs"][0]["who"] == "autostart"
+
+
+def test_save_restore(world):
+    world.define()
+    assert world.ask("POST", "/v1/vms/web1/restore").json["code"] == "state"
+    world.run_vm()
+    world.wait_job(world.post("/v1/vms/web1/save")["job"]["id"])
+    world.wait_state("stopped")
+    assert world.get("/v1/vms/web1")["saved"] is True
+    world.wait_job(world.post("/v1/vms/web1/restore")["job"]["id"])
+    assert world.unit("domd/web1").server.called("restore")[0]["path"] == f"{world.data}/save/web1"
+    assert world.get("/v1/vms/web1")["saved"] is False
+
+
+def test_console(world):
+    world.define()
+    assert world.ask("GET", "/v1/vms/web1/console", headers={"Connection": "Upgrade", "Upgrade": "hv-console"}).status == 409
+    world.run_vm()
+    domd = world.unit("domd/web1")
+    assert world.ask("GET", "/v1/vms/web1/console").status == 426
+    s = world.connect()
+    s.sendall(b"GET /v1/vms/web1/console HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: hv-console\r\n\r\n")
+    head = b""
+    while b"\r\n\r\n" not in head:
+        head += s.recv(4096)
+    assert head.startswith(b"HTTP/1.1 101")
+    domd.console.sendall(b"login: ")
+    assert s.recv(100) == b"login: "
+    big = bytes(range(256)) * 400
+    s.sendall(big)
+    got = b""
+    domd.console.settimeout(10)
+    while len(got) < len(big):
+        got += domd.console.recv(65536)
+    assert got == big
+    s.shutdown(socket.SHUT_RDWR)
+    s.close()
+    until(lambda: "left the console" in world.log_text(), "the console to be left")
+    assert world.state() == "running"

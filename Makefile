@@ -51,7 +51,9 @@ LINK_SRC := \
 	dom0-tools/link/stream.c \
 	dom0-tools/link/tls.c
 
-XEN_SRC :=
+XEN_SRC := \
+	dom0-tools/xen/xl_cfg.c \
+	dom0-tools/xen/xl_cfg_scan.c
 
 NET_SRC := \
 	dom0-tools/net/announce.c \
@@ -132,7 +134,43 @@ HVMIGRATE_SRC := \
 	migrate/stream/records.c \
 	migrate/main.c
 
-HVAPID_SRC :=
+HVAPID_SRC := \
+	hvapi/api/boot_files.c \
+	hvapi/api/certs.c \
+	hvapi/api/events.c \
+	hvapi/api/host.c \
+	hvapi/api/jobs.c \
+	hvapi/api/metrics.c \
+	hvapi/api/migrate.c \
+	hvapi/api/openapi.c \
+	hvapi/api/peers.c \
+	hvapi/api/routes.c \
+	hvapi/api/schemas.c \
+	hvapi/api/vm_verbs.c \
+	hvapi/api/vms.c \
+	hvapi/ctl_link.c \
+	hvapi/event/events.c \
+	hvapi/http/problem.c \
+	hvapi/http/request.c \
+	hvapi/http/route.c \
+	hvapi/http/server.c \
+	hvapi/http/sse.c \
+	hvapi/http/upgrade.c \
+	hvapi/hvapid.c \
+	hvapi/job/follow.c \
+	hvapi/job/jobs.c \
+	hvapi/job/keeper.c \
+	hvapi/job/offer.c \
+	hvapi/job/receive.c \
+	hvapi/job/save.c \
+	hvapi/job/send.c \
+	hvapi/job/start.c \
+	hvapi/sandbox.c \
+	hvapi/schema.c \
+	hvapi/vm/domds.c \
+	hvapi/vm/registry.c \
+	hvapi/vm/vm_check.c \
+	hvapi/main.c
 
 HVAPI_SRC := \
 	hvapi/cli/api.c \
@@ -165,6 +203,13 @@ SIM_MIGRATE_SRC := \
 	tests/sim/world.c \
 	tests/sim/main.c
 
+LAB_HUB_SRC := \
+	tests/lab/ask.c \
+	tests/lab/frames.c \
+	tests/lab/ports.c \
+	tests/lab/probe.c \
+	tests/lab/hub.c
+
 PROGRAMS := $(strip \
 	$(if $(HVINIT_SRC),hvinit) \
 	$(if $(HVHOTPLUG_SRC),hvhotplug) \
@@ -173,7 +218,8 @@ PROGRAMS := $(strip \
 	$(if $(HVMIGRATE_SRC),hvmigrate) \
 	$(if $(HVAPID_SRC),hvapid) \
 	$(if $(HVAPI_SRC),hvapi) \
-	$(if $(SIM_MIGRATE_SRC),sim-migrate))
+	$(if $(SIM_MIGRATE_SRC),sim-migrate) \
+	lab-hub)
 
 # ---- tests: tests/unit/NAME_test.c each -----------------------------------------------------------
 UNIT := $(sort $(patsubst tests/unit/%_test.c,%,$(wildcard tests/unit/*_test.c)))
@@ -208,6 +254,7 @@ $(eval $(call program,hvmigrate,$(HVMIGRATE_SRC)))
 $(eval $(call program,hvapid,$(HVAPID_SRC)))
 $(eval $(call program,hvapi,$(HVAPI_SRC)))
 $(eval $(call program,sim-migrate,$(SIM_MIGRATE_SRC)))
+$(eval $(call program,lab-hub,$(LAB_HUB_SRC)))
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:

@@ -7,6 +7,13 @@
 
 #include "base/buf.h"
 
+struct ctl_link_req {
+	struct ctl_link *k;
+	void (*fn)(void *arg, const json_t *ok, const struct err *e);
+	void *arg;
+	struct ctl_link_req *next;
+};
+
 static void on_gone(void *arg)
 {
 	struct ctl_link *k = arg;
@@ -68,10 +75,32 @@ void ctl_link_start(struct ctl_link *k, struct loop *l, const char *name, const 
 	try_now(k);
 }
 
+static void req_done(struct ctl_link_req *r, const json_t *ok, const struct err *e)
+{
+	struct ctl_link_req was = *r, **at = &r->k->reqs;
+
+	while (*at != r)
+		at = &(*at)->next;
+	*at = r->next;
+	free(r);
+	if (was.fn)
+		was.fn(was.arg, ok, e);
+}
+
+static void answered(void *arg, const json_t *ok, const struct err *e)
+{
+	req_done(arg, ok, e);
+}
+
 void ctl_link_stop(struct ctl_link *k)
 {
+	struct err e = ERR_INIT;
+
 	ctl_client_free(k->client);
 	k->client = NULL;
+	err_set(&e, ERR_NET, "%s has ended", k->name ? k->name : "the daemon");
+	while (k->reqs)
+		req_done(k->reqs, NULL, &e);
 	if (k->retry)
 		loop_timer_free(&k->retry);
 	free(k->path);
@@ -87,9 +116,19 @@ void ctl_link_poke(struct ctl_link *k)
 int ctl_link_send(struct ctl_link *k, const char *verb, const json_t *args, const int *fds, size_t n_fds,
 		  void (*fn)(void *arg, const json_t *ok, const struct err *e), void *arg, struct err *e)
 {
+	struct ctl_link_req *r;
+
 	if (!k->client) {
 		err_set(e, ERR_NET, "%s does not answer", k->name);
-		return err_remedy(e, "hvinit restarts it: try again in a second; if it stays so, see its log in /data/log");
+		return err_remedy(
+			e, "hvinit restarts it: try again in a second; if it stays so, see its log in /data/log");
 	}
-	return ctl_send(k->client, verb, args, fds, n_fds, fn, arg, e);
+	r = mem_alloc(sizeof(*r));
+	*r = (struct ctl_link_req){ .k = k, .fn = fn, .arg = arg, .next = k->reqs };
+	if (ctl_send(k->client, verb, args, fds, n_fds, answered, r, e) < 0) {
+		free(r);
+		return -1;
+	}
+	k->reqs = r;
+	return 0;
 }

@@ -20,6 +20,7 @@ struct ctl_link {
 	struct ctl_client *client;	/* NULL while down */
 	struct loop_timer *retry;
 	unsigned wait_ms;
+	struct ctl_link_req *reqs;	/* under way */
 	/* All optional. */
 	void (*up)(void *arg);
 	void (*down)(void *arg);
@@ -29,12 +30,12 @@ struct ctl_link {
 
 /* Callbacks are set by the caller beforehand; path is copied, name must stay.  `up` may run before this returns. */
 void ctl_link_start(struct ctl_link *k, struct loop *l, const char *name, const char *path);
-/* Idempotent; may run in a callback of the link.  Requests under way get no answer any more. */
+/* Idempotent; may run in a callback of the link.  Requests under way fail with ERR_NET. */
 void ctl_link_stop(struct ctl_link *k);
 /* Try now: the socket has just appeared. */
 void ctl_link_poke(struct ctl_link *k);
 
-/* As ctl_send; ERR_NET naming the daemon while it is down. */
+/* As ctl_send, but fn runs exactly once after success, whatever happens; ERR_NET naming the daemon while it is down. */
 MUSTUSE int ctl_link_send(struct ctl_link *k, const char *verb, const json_t *args, const int *fds, size_t n_fds,
 			  void (*fn)(void *arg, const json_t *ok, const struct err *e), void *arg, struct err *e);
 

@@ -22,11 +22,13 @@
 #include "hvapi/http/server.h"
 #include "hvapi/hvapid_ctl.h"
 #include "hvapi/job/jobs.h"
+#include "hvapi/job/keeper.h"
 #include "hvapi/job/kinds.h"
 #include "hvapi/schema.h"
 #include "hvapi/vm/domds.h"
 #include "hvapi/vm/registry.h"
 #include "init/hvinit_ctl.h"
+#include "link/hvtls_ctl.h"
 #include "migrate/migrate_ctl.h"
 
 enum { UID_HVTLS = 101, UID_SYSTEM_MAX = 999 };
@@ -40,11 +42,22 @@ json_t *hvapid_vm_json(struct hvapid *h, const struct vm *v)
 	json_t *reason = json_object_get(st, "reason");
 	bool here = v->place == VM_HERE || strcmp(state, "stopped");
 
-	return json_pack("{ss ss ss sO? sI sb sO? sO? sb so so sO}", "name", v->name, "uuid", v->uuid,
-			 "state", here ? state : vm_place_name(v->place), "domid", domid, "generation", (json_int_t)v->generation,
-			 "autostart", v->autostart, "since_ms", since, "reason", reason, "saved", v->saved,
-			 "peer", v->peer[0] ? json_string(v->peer) : json_null(),
-			 "job", j ? json_sprintf("%lld", (long long)j->id) : json_null(), "config", v->config);
+	return json_pack("{ss ss ss sO? sI sb sO? sO? sb so so sO}", "name", v->name, "uuid", v->uuid, "state",
+			 here ? state : vm_place_name(v->place), "domid", domid, "generation",
+			 (json_int_t)v->generation, "autostart", v->autostart, "since_ms", since, "reason", reason,
+			 "saved", v->saved, "peer", v->peer[0] ? json_string(v->peer) : json_null(), "job",
+			 j ? json_sprintf("%lld", (long long)j->id) : json_null(), "config", v->config);
+}
+
+static void on_units(void *arg, const json_t *ok, const struct err *e);
+
+/* hvinit alone knows whether what does not answer has ended, or is about to be started again. */
+static void ask_units(struct hvapid *h)
+{
+	struct err e = ERR_INIT;
+
+	if (h->hvinit.client && ctl_link_send(&h->hvinit, HVINIT_LIST, NULL, NULL, 0, on_units, h, &e) < 0)
+		log_fail(&e, "hvinit");
 }
 
 /* ---- news from hvdomds ---- */
@@ -62,12 +75,15 @@ static void domd_changed(void *arg, const char *name)
 		if (strcmp(state, "unknown"))
 			json_object_set_new(h->states, name, json_string(state));
 	} else if (strcmp(was, state)) {
-		events_add(h->events, "vm.state", name, 0, json_pack("{ss ss}", "state", state, "was", was), "%s: %s -> %s", name,
-			   was, state);
+		events_add(h->events, "vm.state", name, 0, json_pack("{ss ss}", "state", state, "was", was),
+			   "%s: %s -> %s", name, was, state);
 		json_object_set_new(h->states, name, json_string(state));
 	}
 	if (v && v->place != VM_RECEIVING && !jobs_of_vm(h->jobs, name))
 		registry_follow_owner(h->registry, v);
+	if (!strcmp(state, "unknown"))
+		ask_units(h);
+	keeper_domd_changed(h, name);
 	jobs_domd_changed(h->jobs, name);
 }
 
@@ -98,8 +114,11 @@ static void on_hvinit_event(void *arg, const json_t *event)
 	if (!strcmp(state, "failed"))
 		events_add(h->events, "unit.failed", NULL, 0, json_pack("{ss sO?}", "unit", unit, "status",
 			   json_object_get(event, "status")), "%s failed", unit);
-	if (!strcmp(state, "exited") || !strcmp(state, "failed"))
+	/* One that failed may be started again; hvmigrates never are. */
+	if (!strcmp(state, "exited") || (!strcmp(state, "failed") && !strncmp(unit, "migrate/", 8)))
 		unit_ended(h, unit);
+	else if (!strcmp(state, "failed"))
+		ask_units(h);
 }
 
 static void on_units(void *arg, const json_t *ok, const struct err *e)
@@ -109,10 +128,8 @@ static void on_units(void *arg, const json_t *ok, const struct err *e)
 	size_t i;
 	json_t *u;
 
-	if (e) {
-		log_fail(e, "hvinit: list");
-		return;
-	}
+	if (e)
+		return;		/* hvinit went; it is asked again when it is back */
 	json_array_foreach(json_object_get(ok, "units"), i, u) {
 		const char *unit = json_string_value(json_object_get(u, "unit")) ?: "";
 		const char *state = json_string_value(json_object_get(u, "state")) ?: "";
@@ -177,8 +194,9 @@ static void on_hvinit_up(void *arg)
 	struct hvapid *h = arg;
 	struct err e = ERR_INIT;
 
-	if (ctl_link_send(&h->hvinit, HVINIT_LIST, NULL, NULL, 0, on_units, h, &e) < 0 ||
-	    ctl_link_send(&h->hvinit, HVINIT_INFO, NULL, NULL, 0, on_info, h, &e) < 0)
+	ask_units(h);
+	keeper_hvinit_up(h);
+	if (ctl_link_send(&h->hvinit, HVINIT_INFO, NULL, NULL, 0, on_info, h, &e) < 0)
 		log_fail(&e, "hvinit");
 }
 
@@ -191,16 +209,19 @@ static void on_hvtls_event(void *arg, const json_t *event)
 	const char *from = json_string_value(json_object_get(event, "from")) ?: "?";
 	const char *reason = json_string_value(json_object_get(event, "reason")) ?: "?";
 	const char *name = json_string_value(json_object_get(event, "name")) ?: "?";
+	const char *by = json_string_value(json_object_get(event, "by")) ?: "";
 	json_t *peer = json_object_get(event, "peer");
 	union { const json_t *in; json_t *out; } u = { .in = event };
 
-	if (!strcmp(what, "refused"))
-		events_add(h->events, "link.refused", NULL, 0, json_copy(u.out), "connection from %s refused: %s", from, reason);
-	else if (!strcmp(what, "paired"))
+	if (!strcmp(what, HVTLS_EVENT_REFUSED))
+		events_add(h->events, "link.refused", NULL, 0, json_copy(u.out), "connection from %s refused: %s",
+			   from, reason);
+	else if (!strcmp(what, HVTLS_EVENT_PAIRED) && strcmp(by, "us"))
 		events_add(h->events, "peer.paired", NULL, 0, json_copy(u.out), "paired with %s",
 			   json_string_value(json_object_get(peer, "name")) ?: "?");
-	else if (!strcmp(what, "expiring"))
-		events_add(h->events, "cert.expiring", NULL, 0, json_copy(u.out), "the certificate of %s expires soon", name);
+	else if (!strcmp(what, HVTLS_EVENT_EXPIRING))
+		events_add(h->events, "cert.expiring", NULL, 0, json_copy(u.out),
+			   "the certificate of %s expires soon", name);
 }
 
 /* ---- our own control socket ---- */
@@ -219,7 +240,8 @@ static int verb_accept(void *arg, struct ctl_call *c, const json_t *in, json_t *
 		return receive_accept(h, c, in, e);
 	if (strcmp(alpn, "http/1.1"))
 		return err_set(e, ERR_USAGE, "service '%.40s' is none of hvapid's", alpn);
-	if (js_obj(in, "peer", &peer, e) < 0 || js_text(peer, "name", &name, e) < 0 || js_text(peer, "role", &role, e) < 0)
+	if (js_obj(in, "peer", &peer, e) < 0 || js_text(peer, "name", &name, e) < 0 ||
+	    js_text(peer, "role", &role, e) < 0)
 		return -1;
 	fd = ctl_take_fd(c, 0);
 	if (fd < 0)
@@ -243,12 +265,15 @@ static const struct ctl_verb verbs[] = {
 static int open_parts(struct hvapid *h, const struct hvapid_options *o, struct err *e)
 {
 	AUTO_FREE char *dir = mem_printf("%s/hvapid", o->data), *db = mem_printf("%s/hvapid.db", dir);
-	AUTO_FREE char *boot = mem_printf("%s/boot", o->data);
-	AUTO_FREE char *api = mem_printf("%s/" HVAPID_API_SOCKET, o->run), *ctl = mem_printf("%s/" HVAPID_SOCKET, o->run);
+	AUTO_FREE char *boot = mem_printf("%s/boot", o->data), *domd = mem_printf("%s/domd", o->run);
+	AUTO_FREE char *api = mem_printf("%s/" HVAPID_API_SOCKET, o->run),
+		       *ctl = mem_printf("%s/" HVAPID_SOCKET, o->run);
 	uid_t me = geteuid(), other = me && me > UID_SYSTEM_MAX ? me : UID_HVTLS;
-	struct http_config hc = { .loop = h->loop, .h = h, .routes = api_routes, .upload_dir = boot, .idle_s = o->idle_s };
+	struct http_config hc = {
+		.loop = h->loop, .h = h, .routes = api_routes, .upload_dir = boot, .idle_s = o->idle_s
+	};
 
-	if (fd_make_dirs(dir, 0700, e) < 0 || fd_make_dirs(boot, 0755, e) < 0 ||
+	if (fd_make_dirs(domd, 0750, e) < 0 || fd_make_dirs(dir, 0700, e) < 0 || fd_make_dirs(boot, 0755, e) < 0 ||
 	    store_open(db, hvapid_schema, &h->store, e) < 0)
 		return -1;
 	h->events = events_new(h->store);
@@ -262,7 +287,8 @@ static int open_parts(struct hvapid *h, const struct hvapid_options *o, struct e
 int hvapid_start(struct loop *l, const struct hvapid_options *o, struct hvapid **out, struct err *e)
 {
 	struct hvapid *h = mem_alloc(sizeof(*h));
-	AUTO_FREE char *hvinit = mem_printf("%s/" HVINIT_SOCKET, o->run), *hvtls = mem_printf("%s/hvtls.sock", o->run);
+	AUTO_FREE char *hvinit = mem_printf("%s/" HVINIT_SOCKET, o->run),
+		       *hvtls = mem_printf("%s/" HVTLS_SOCKET, o->run);
 
 	*h = (struct hvapid){ .loop = l, .run = o->run, .data = o->data, .states = json_object(),
 			      .started_mono_ms = clock_mono_ms() };
@@ -290,13 +316,15 @@ void hvapid_stop(struct hvapid *h)
 	if (!h)
 		return;
 	ctl_server_free(h->ctl);
-	http_free(h->http);
+	jobs_stop(h->jobs);
+	keeper_stop(h);
 	if (h->hvinit.path)
 		ctl_link_stop(&h->hvinit);
 	if (h->hvtls.path)
 		ctl_link_stop(&h->hvtls);
 	domds_free(h->domds);
-	jobs_close(h->jobs);
+	http_free(h->http);
+	jobs_free(h->jobs);
 	registry_close(h->registry);
 	events_free(h->events);
 	store_close(h->store);

@@ -24,6 +24,7 @@ struct loop;
 struct registry;
 struct store;
 struct vm;
+struct keeper_wait;
 
 struct hvapid {
 	struct loop *loop;
@@ -36,6 +37,7 @@ struct hvapid {
 	struct http *http;
 	struct ctl_server *ctl;
 	struct ctl_link hvinit, hvtls;
+	struct keeper_wait *waits;	/* job/keeper.c */
 	json_t *states;		/* vm -> state as last told in an event */
 	bool autostarted;
 	uint64_t started_mono_ms;

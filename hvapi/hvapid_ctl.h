@@ -3,13 +3,14 @@
  * Control of hvapid: sockets and words.  Transport: base/ctl.h.
  *
  *   accept   {alpn, peer: PEER, from, transport} + fd -> {}          from hvtls
- *            alpn "http/1.1": the descriptor becomes an API connection with the peer's role (a host, role "peer", may
- *            use none of it).  alpn "hv-migrate/1": peers of role "peer" only; hvinit is asked to start
+ *            alpn "http/1.1": the descriptor becomes an API connection with the peer's role (a host, role "peer",
+ *            may use none of it).  alpn "hv-migrate/1": peers of role "peer" only; hvinit is asked to start
  *            `migrate/ID` with args ["receive", "--session", ID, "--spec", RECEIVE_SPEC] and the descriptor as fd 3.
  *            An error means that the descriptor was closed.
  *   offer    {session, peer, check_only, vm: VM, generation, unit} -> {problems: [PROBLEM], domd?: path}
- *            from `hvmigrate receive`; unit is the ID it was started with.  Unless check_only or a problem of severity "error": the name is reserved, hvdomd of that VM runs and `domd` is
- *            its socket.  The reservation ends by itself when the unit ends without having taken the VM.
+ *            from `hvmigrate receive`; unit is the ID it was started with.  Unless check_only or a problem of
+ *            severity "error": the name is reserved, hvdomd of that VM runs and `domd` is its socket.  The
+ *            reservation ends by itself when the unit ends without having taken the VM.
  *
  * What hvapid passes to hvmigrate by --spec (JSON objects, every member always there):
  *

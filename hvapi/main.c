@@ -60,8 +60,8 @@ int main(int argc, char **argv)
 	int n_args;
 
 	log_init("hvapid", LOG_INFO);
-	if (opt_parse(opts, argc, argv, &n_args, &e) < 0 || (n_args && err_set(&e, ERR_USAGE, "'%s': no argument is taken",
-	    argv[1]) < 0)) {
+	if (opt_parse(opts, argc, argv, &n_args, &e) < 0 ||
+	    (n_args && err_set(&e, ERR_USAGE, "'%s': no argument is taken", argv[1]) < 0)) {
 		log_fail(&e, "command line");
 		return err_exit_status(e.code);
 	}

@@ -53,7 +53,7 @@ struct proc {
 	struct session session;
 	const struct proc_role *role;
 	void *own;			/* of the role */
-	char run_dir[PROC_PATH_BYTES], data_dir[PROC_PATH_BYTES], domd_path[PROC_PATH_BYTES];
+	char run_dir[PROC_PATH_BYTES], data_dir[PROC_PATH_BYTES], domd_path[PROC_PATH_BYTES + 96];
 	char name[MIG_SESSION_BYTES_MAX + 1], peer[PROC_PATH_BYTES], address[PROC_PATH_BYTES];
 	struct mig_link *link;
 	uint32_t link_no;

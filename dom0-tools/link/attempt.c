@@ -260,7 +260,8 @@ int attempt_new(const struct attempt_setup *s, struct attempt **out, struct err 
 		attempt_free(a);
 		return -1;
 	}
-	if (loop_watch(s->l, tls_fd(a->tls), s->side == TLS_SERVER ? LOOP_READ : LOOP_WRITE, ready, a, &a->src, e) < 0) {
+	if (loop_watch(s->l, tls_fd(a->tls), s->side == TLS_SERVER ? LOOP_READ : LOOP_WRITE, ready, a, &a->src,
+		       e) < 0) {
 		attempt_free(a);
 		return -1;
 	}

@@ -36,8 +36,9 @@ void event_refused(struct hvtls *h, const char *from, const struct err *why)
 	if (!may_tell(h))
 		return;
 	log_info("refused %s: %s%s", from, why->detail, h->suppressed ? " (and others, not told)" : "");
-	ctl_publish(h->ctl, json_pack("{ss ss ss ss sI}", "event", HVTLS_EVENT_REFUSED, "from", from, "reason", why->detail,
-				      "code", err_name(why->code), "suppressed", (json_int_t)h->suppressed));
+	ctl_publish(h->ctl, json_pack("{ss ss ss ss sI}", "event", HVTLS_EVENT_REFUSED, "from", from,
+				      "reason", why->detail, "code", err_name(why->code),
+				      "suppressed", (json_int_t)h->suppressed));
 	h->suppressed = 0;
 }
 

@@ -126,6 +126,74 @@ static int fill_random(void *arg, uint8_t *p, size_t n)
 
 const struct pair_hooks hvtls_pair_hooks = { find_code, code_failed, pin_it, fill_random };
 
+/* ---- kernel TLS: looked for off the loop, because its modules take their time to load ---- */
+
+struct probe {
+	struct hvtls *h;		/* NULL: the service went */
+	struct loop_timer *again;
+	unsigned left;
+	bool running, found;
+};
+
+/* Off the loop; touches `found` only. */
+static void probe_run(void *arg)
+{
+	((struct probe *)arg)->found = ktls_probe();
+}
+
+static void probe_done(void *arg)
+{
+	struct probe *p = arg;
+
+	p->running = false;
+	if (!p->h) {
+		free(p);
+		return;
+	}
+	p->h->ktls = p->found;
+	if (p->found)
+		log_info("kernel TLS is there");
+	else if (--p->left)
+		loop_timer_set(p->again, PROBE_EVERY_MS, 0);
+	else
+		log_info("no kernel TLS: all bytes are pumped");
+}
+
+static void probe_now(void *arg)
+{
+	struct probe *p = arg;
+	struct err e = ERR_INIT;
+
+	if (loop_work(p->h->l, probe_run, probe_done, p, &e) < 0)
+		log_fail(&e, "look for kernel TLS");
+	else
+		p->running = true;
+}
+
+static void probe_new(struct hvtls *h)
+{
+	struct probe *p = mem_alloc(sizeof(*p));
+
+	p->h = h;
+	p->left = PROBES_MAX;
+	p->again = loop_timer_new(h->l, probe_now, p);
+	loop_timer_set(p->again, 0, 0);
+	h->probe = p;
+}
+
+static void probe_free(struct hvtls *h)
+{
+	struct probe *p = h->probe;
+
+	if (!p)
+		return;
+	loop_timer_free(&p->again);
+	p->h = NULL;
+	if (!p->running)
+		free(p);
+	h->probe = NULL;
+}
+
 /* ---- life ---- */
 
 static void daily(void *arg)
@@ -174,15 +242,15 @@ int hvtls_new(struct loop *l, const struct hvtls_cfg *cfg, struct hvtls **out, s
 		h->cfg.limit_ms = ATTEMPT_MS;
 	h->event_tokens = EVENTS_BURST;
 	h->event_ms = clock_mono_ms();
-	h->ktls = !cfg->no_ktls && ktls_probe();
 	if (open_files(h, e) < 0 || open_sockets(h, e) < 0) {
 		hvtls_free(h);
 		return -1;
 	}
 	h->daily = loop_timer_new(l, daily, h);
 	loop_timer_set(h->daily, FIRST_LOOK_MS, DAY_MS);
-	log_info("%s, key %s, port %u, %s", h->name, h->id->fingerprint_text, h->port,
-		 h->ktls ? "kernel TLS" : "no kernel TLS: bytes are pumped");
+	if (!cfg->no_ktls)
+		probe_new(h);
+	log_info("%s, key %s, port %u", h->name, h->id->fingerprint_text, h->port);
 	hvtls_show_operator_code(h);
 	*out = h;
 	return 0;
@@ -198,6 +266,7 @@ void hvtls_free(struct hvtls *h)
 	apid_free(h);
 	ctl_server_free(h->ctl);
 	loop_timer_free(&h->daily);
+	probe_free(h);
 	codes_free(h->codes);
 	pins_free(h->pins);
 	identity_put(h->id);

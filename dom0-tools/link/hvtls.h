@@ -32,6 +32,8 @@ enum {
 	EVENTS_BURST = 20,		/* of `refused`; then EVENT_EVERY_MS apart, with a count */
 	EVENT_EVERY_MS = 500,
 	EXPIRING_DAYS = 30,
+	PROBE_EVERY_MS = 5000,		/* for kernel TLS, whose modules may come after us */
+	PROBES_MAX = 24,
 };
 
 struct hvtls_cfg {
@@ -47,6 +49,7 @@ struct incoming;
 struct outgoing;
 struct carried;
 struct apid;
+struct probe;
 
 struct hvtls {
 	struct loop *l;
@@ -56,7 +59,8 @@ struct hvtls {
 	struct identity *id;
 	struct pins *pins;
 	struct codes *codes;
-	bool ktls;			/* this kernel has it */
+	bool ktls;			/* this kernel is known to have it */
+	struct probe *probe;		/* looks for it */
 	uint16_t port;			/* of the first listener */
 	struct ctl_server *ctl;
 	struct incoming *incoming;

@@ -5,8 +5,9 @@
  * SHA-256 of the public key (SubjectPublicKeyInfo, DER) in hex, so it stays when a certificate is renewed.
  *
  *   identity     -> {name, fingerprint, not_after_ms, ktls: bool, listen: [text]}
- *   dial         {peer, alpn, address?} -> {peer: PEER, transport: "ktls" | "pump"} + fd (blocking).  address: default is
- *                the peer's.  ERR_REFUSED: another key answered; ERR_DENIED: it does not know us; ERR_TIMEOUT, ERR_NET.
+ *   dial         {peer, alpn, address?} -> {peer: PEER, transport: "ktls" | "pump"} + fd (blocking).
+ *                address: default is the peer's.  ERR_REFUSED: another key answered; ERR_DENIED: it does not know us;
+ *                ERR_TIMEOUT, ERR_NET.
  *   pair-code    {role, name?, ttl_s?} -> {code, expires_ms, role}.  name: what its user is called here
  *   pair         {address, code, name?} -> {peer: PEER}.  name: what the other host is called here
  *   pins         -> {pins: [PEER]}

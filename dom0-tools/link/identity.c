@@ -54,7 +54,8 @@ int fingerprint_parse(const char *text, uint8_t out[FINGERPRINT_BYTES], struct e
 	uint8_t fp[FINGERPRINT_BYTES];
 
 	if (strlen(text) != FINGERPRINT_TEXT_BYTES - 1)
-		return err_set(e, ERR_USAGE, "fingerprint '%.80s' is not %d hex digits", text, FINGERPRINT_TEXT_BYTES - 1);
+		return err_set(e, ERR_USAGE, "fingerprint '%.80s' is not %d hex digits", text,
+			       FINGERPRINT_TEXT_BYTES - 1);
 	for (int i = 0; i < FINGERPRINT_BYTES; i++) {
 		int hi = hex_digit(text[2 * i]), lo = hex_digit(text[2 * i + 1]);
 

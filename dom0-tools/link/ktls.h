@@ -11,7 +11,8 @@
 #include "base/err.h"
 #include "link/tls.h"
 
-/* Whether this kernel has it, with AES-128-GCM: tried on a connection to itself.  Takes a millisecond. */
+/* Whether this kernel has it, with AES-128-GCM: tried on a connection to itself.  Takes a
+ * millisecond, or seconds when modules have to be loaded. */
 bool ktls_probe(void);
 
 /* The socket's next record in each direction is number 1 (0 was Finished), as after a full handshake from whose

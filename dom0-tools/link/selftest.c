@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/fd.h"
 #include "link/ktls.h"
 #include "link/stream.h"
@@ -50,23 +51,29 @@ static int connect_pair(int out[2], struct err *e)
 	return 0;
 }
 
+/* Until both are done; each waits only for the other. */
 static int shake(struct tls *a, struct tls *b, struct err *e)
 {
-	enum tls_step sa = TLS_WANT_READ, sb = TLS_WANT_READ;
+	struct tls *t[2] = { a, b };
+	enum tls_step step[2] = { TLS_WANT_READ, TLS_WANT_READ };
+	uint64_t end_ms = clock_mono_ms() + STALL_MS;
 
-	for (int i = 0; i < 1000 && (sa != TLS_DONE || sb != TLS_DONE); i++) {
-		struct pollfd p[2] = { { .fd = tls_fd(a), .events = POLLIN }, { .fd = tls_fd(b), .events = POLLIN } };
+	while (step[0] != TLS_DONE || step[1] != TLS_DONE) {
+		struct pollfd p[2] = { { .fd = -1, .events = POLLIN }, { .fd = -1, .events = POLLIN } };
 
-		if (sa != TLS_DONE)
-			sa = tls_handshake(a, e);
-		if (sb != TLS_DONE && sa != TLS_FAILED)
-			sb = tls_handshake(b, e);
-		if (sa == TLS_FAILED || sb == TLS_FAILED)
-			return -1;
-		if (sa != TLS_DONE && sb != TLS_DONE)
-			(void)poll(p, 2, 100);
+		for (int i = 0; i < 2; i++) {
+			if (step[i] != TLS_DONE)
+				step[i] = tls_handshake(t[i], e);
+			if (step[i] == TLS_FAILED)
+				return -1;
+			p[i].fd = step[i] == TLS_DONE ? -1 : tls_fd(t[i]);
+		}
+		if (clock_mono_ms() > end_ms)
+			return err_set(e, ERR_TIMEOUT, "the handshake does not end");
+		if (p[0].fd >= 0 || p[1].fd >= 0)
+			(void)poll(p, 2, STALL_MS / 100);
 	}
-	return sa == TLS_DONE && sb == TLS_DONE ? 0 : err_set(e, ERR_TIMEOUT, "the handshake does not end");
+	return 0;
 }
 
 /* n bytes from one end to the other, compared. */
@@ -75,9 +82,11 @@ static int carry(int from, int to, const uint8_t *data, uint8_t *got, size_t n, 
 	size_t sent = 0, have = 0;
 
 	while (have < n) {
-		struct pollfd p[2] = { { .fd = from, .events = sent < n ? POLLOUT : 0 }, { .fd = to, .events = POLLIN } };
+		struct pollfd p[2] = { { .fd = from, .events = POLLOUT }, { .fd = to, .events = POLLIN } };
 		ssize_t r;
 
+		if (sent == n)
+			p[0].fd = -1;
 		if (poll(p, 2, STALL_MS) <= 0)
 			return err_set(e, ERR_TIMEOUT, "%zu bytes: stalls at %zu sent, %zu received", n, sent, have);
 		if (p[0].revents && sent < n) {

@@ -243,7 +243,8 @@ static int explain_alert(const struct tls *t, struct err *e)
 		err_set(e, ERR_DENIED, "the other side says that our certificate has expired");
 		return err_remedy(e, "renew it: hvapi cert renew; or set the clock right");
 	case MBEDTLS_SSL_ALERT_MSG_NO_APPLICATION_PROTOCOL:
-		return err_set(e, ERR_INCOMPATIBLE, "the other side does not offer %s", t->alpn[0] ? t->alpn[0] : "this");
+		return err_set(e, ERR_INCOMPATIBLE, "the other side does not offer %s",
+			       t->alpn[0] ? t->alpn[0] : "this");
 	default:
 		return err_set(e, ERR_NET, "the other side broke off the handshake: alert %d", t->ssl.in_msg[1]);
 	}

@@ -58,7 +58,7 @@ static int verb_dial(void *arg, struct ctl_call *c, const json_t *in, json_t **o
 		return err_set(e, ERR_USAGE, "alpn must have 1 to %d characters", TLS_ALPN_BYTES - 1);
 	if (!q.address[0]) {
 		err_set(e, ERR_STATE, "no address of %s is known", q.peer->name);
-		return err_remedy(e, "set one: hvapi host set-address %s HOST:PORT", q.peer->name);
+		return err_remedy(e, "set one: PATCH /v1/peers/%s {\"address\": \"HOST:PORT\"}; or pair again", q.peer->name);
 	}
 	return outgoing_start(h, &q, e);
 }
@@ -72,8 +72,9 @@ static int verb_pair_code(void *arg, struct ctl_call *c, const json_t *in, json_
 	enum role role;
 
 	(void)c;
-	if (js_only(in, known, e) < 0 || js_text(in, "role", &role_text, e) < 0 || role_parse(role_text, &role, e) < 0 ||
-	    js_opt_text(in, "name", &name, e) < 0 || js_opt_u64(in, "ttl_s", CODE_TTL_S_MAX, &ttl_s, e) < 0)
+	if (js_only(in, known, e) < 0 || js_text(in, "role", &role_text, e) < 0 ||
+	    role_parse(role_text, &role, e) < 0 || js_opt_text(in, "name", &name, e) < 0 ||
+	    js_opt_u64(in, "ttl_s", CODE_TTL_S_MAX, &ttl_s, e) < 0)
 		return -1;
 	if (!ttl_s)
 		return err_set(e, ERR_USAGE, "ttl_s must be 1 to %d", CODE_TTL_S_MAX);
@@ -92,8 +93,9 @@ static int verb_pair(void *arg, struct ctl_call *c, const json_t *in, json_t **o
 	const char *code;
 
 	(void)out;
-	if (js_only(in, known, e) < 0 || js_text(in, "address", &q.address, e) < 0 || js_text(in, "code", &code, e) < 0 ||
-	    js_opt_text(in, "name", &q.call_it, e) < 0 || pair_code_parse(code, secret, e) < 0)
+	if (js_only(in, known, e) < 0 || js_text(in, "address", &q.address, e) < 0 ||
+	    js_text(in, "code", &code, e) < 0 || js_opt_text(in, "name", &q.call_it, e) < 0 ||
+	    pair_code_parse(code, secret, e) < 0)
 		return -1;
 	if (q.call_it && !name_is_valid(q.call_it))
 		return err_set(e, ERR_USAGE, "'%.80s' is no name: letters, digits, '.', '_', '-'", q.call_it);

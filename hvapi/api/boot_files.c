@@ -42,8 +42,9 @@ static void append(struct hvapid *h, json_t *list, int dir, const char *name)
 
 	if (!route_name_ok(name) || fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
 		return;
-	json_array_append_new(list, json_pack("{ss sI sI so}", "name", name, "bytes", (json_int_t)st.st_size, "modified_ms",
-					      (json_int_t)st.st_mtim.tv_sec * 1000, "used_by", users_of(h, name)));
+	json_array_append_new(list, json_pack("{ss sI sI so}", "name", name, "bytes", (json_int_t)st.st_size,
+					      "modified_ms", (json_int_t)st.st_mtim.tv_sec * 1000, "used_by",
+					      users_of(h, name)));
 }
 
 void api_boot_files_list(struct req *r)
@@ -140,7 +141,8 @@ void api_boot_files_remove(struct req *r)
 	struct err e = ERR_INIT;
 
 	if (json_array_size(users)) {
-		err_set(&e, ERR_BUSY, "VM '%s' boots from '%s'", json_string_value(json_array_get(users, 0)), r->par.v[0]);
+		err_set(&e, ERR_BUSY, "VM '%s' boots from '%s'", json_string_value(json_array_get(users, 0)),
+			r->par.v[0]);
 		err_remedy(&e, "undefine the VM first");
 	} else if (unlink(path) < 0) {
 		err_sys(&e, errno, "remove boot file '%s'", r->par.v[0]);
@@ -150,6 +152,7 @@ void api_boot_files_remove(struct req *r)
 		req_fail(r, &e);
 		return;
 	}
-	events_add(r->h->events, "boot-file.removed", NULL, 0, NULL, "%s removed boot file %s", r->who.name, r->par.v[0]);
+	events_add(r->h->events, "boot-file.removed", NULL, 0, NULL, "%s removed boot file %s", r->who.name,
+		   r->par.v[0]);
 	req_empty(r, 204);
 }

@@ -6,6 +6,7 @@
 #include "hvapi/api/routes.h"
 #include "hvapi/event/events.h"
 #include "hvapi/hvapid.h"
+#include "link/hvtls_ctl.h"
 
 /* The document while its two halves come in. */
 struct certs {
@@ -20,7 +21,8 @@ static void on_pins(void *arg, const json_t *ok, const struct err *e)
 	if (e)
 		req_fail(c->r, e);
 	else
-		req_json(c->r, 200, json_pack("{sO sO?}", "identity", c->identity, "pins", json_object_get(ok, "pins")));
+		req_json(c->r, 200,
+			 json_pack("{sO sO?}", "identity", c->identity, "pins", json_object_get(ok, "pins")));
 	req_release(c->r);
 	json_decref(c->identity);
 	free(c);
@@ -42,7 +44,7 @@ static void on_identity(void *arg, const json_t *ok, const struct err *e)
 		return;
 	}
 	c->identity = json_deep_copy(u.out);
-	if (ctl_link_send(&c->r->h->hvtls, "pins", NULL, NULL, 0, on_pins, c, &bad) < 0)
+	if (ctl_link_send(&c->r->h->hvtls, HVTLS_PINS, NULL, NULL, 0, on_pins, c, &bad) < 0)
 		fail(c, &bad);
 }
 
@@ -52,7 +54,7 @@ void api_certs_get(struct req *r)
 	struct err e = ERR_INIT;
 
 	c->r = req_hold(r);
-	if (ctl_link_send(&r->h->hvtls, "identity", NULL, NULL, 0, on_identity, c, &e) < 0)
+	if (ctl_link_send(&r->h->hvtls, HVTLS_IDENTITY, NULL, NULL, 0, on_identity, c, &e) < 0)
 		fail(c, &e);
 }
 
@@ -64,8 +66,8 @@ static void on_renewed(void *arg, const json_t *ok, const struct err *e)
 	if (e) {
 		req_fail(r, e);
 	} else {
-		events_add(r->h->events, "cert.renewed", NULL, 0, json_deep_copy(u.out), "%s renewed the certificate of this host",
-			   r->who.name);
+		events_add(r->h->events, "cert.renewed", NULL, 0, json_deep_copy(u.out),
+			   "%s renewed the certificate of this host", r->who.name);
 		req_json(r, 200, json_deep_copy(u.out));
 	}
 	req_release(r);
@@ -75,7 +77,7 @@ void api_certs_renew(struct req *r)
 {
 	struct err e = ERR_INIT;
 
-	if (ctl_link_send(&r->h->hvtls, "renew", NULL, NULL, 0, on_renewed, req_hold(r), &e) < 0) {
+	if (ctl_link_send(&r->h->hvtls, HVTLS_RENEW, NULL, NULL, 0, on_renewed, req_hold(r), &e) < 0) {
 		req_fail(r, &e);
 		req_release(r);
 	}

@@ -33,7 +33,8 @@ static void send(void *arg, const json_t *event)
 	const char *type = json_string_value(json_object_get(event, "type"));
 
 	if (text)
-		sse_send(s->sse, (uint64_t)json_integer_value(json_object_get(event, "id")), type ? type : "event", text);
+		sse_send(s->sse, (uint64_t)json_integer_value(json_object_get(event, "id")), type ? type : "event",
+			 text);
 }
 
 static void stream(struct req *r, const json_t *missed)
@@ -80,5 +81,6 @@ void api_events_list(struct req *r)
 	else if (live)
 		stream(r, list);
 	else
-		req_json(r, 200, json_pack("{sO sI}", "events", list, "last", (json_int_t)events_last_id(r->h->events)));
+		req_json(r, 200,
+			 json_pack("{sO sI}", "events", list, "last", (json_int_t)events_last_id(r->h->events)));
 }

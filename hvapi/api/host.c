@@ -19,6 +19,7 @@
 #include "hvapi/vm/domds.h"
 #include "hvapi/vm/registry.h"
 #include "init/hvinit_ctl.h"
+#include "link/hvtls_ctl.h"
 
 enum { PAIR_TTL_S = 600, PAIR_TTL_S_MAX = 86400, SYS_FILE_BYTES_MAX = 4096 };
 
@@ -43,14 +44,17 @@ static json_t *file_text(const char *path)
 
 static json_t *xen_facts(void)
 {
-	AUTO_JSON json_t *major = file_text("/sys/hypervisor/version/major"), *minor = file_text("/sys/hypervisor/version/minor");
+	AUTO_JSON json_t *major = file_text("/sys/hypervisor/version/major"),
+			 *minor = file_text("/sys/hypervisor/version/minor");
 	AUTO_JSON json_t *extra = file_text("/sys/hypervisor/version/extra");
 	AUTO_JSON json_t *caps = file_text("/sys/hypervisor/properties/capabilities");
 
 	if (!major || !minor || !extra)
 		return json_null();
-	return json_pack("{so sO?}", "version", json_sprintf("%s.%s%s", json_string_value(major), json_string_value(minor),
-			 json_string_value(extra)), "capabilities", caps);
+	return json_pack("{so sO?}", "version",
+			 json_sprintf("%s.%s%s", json_string_value(major), json_string_value(minor),
+				      json_string_value(extra)),
+			 "capabilities", caps);
 }
 
 static uint64_t meminfo_mib(const char *key)
@@ -76,8 +80,10 @@ static void put_memory(struct hvapid *h, json_t *o)
 		running += runs;
 		guests += runs ? (uint64_t)json_integer_value(json_object_get(v->config, "memory_mib")) : 0;
 	}
-	json_object_set_new(o, "memory", json_pack("{sI sI sI}", "dom0_total_mib", (json_int_t)meminfo_mib("MemTotal"),
-			    "dom0_available_mib", (json_int_t)meminfo_mib("MemAvailable"), "guests_mib", (json_int_t)guests));
+	json_object_set_new(o, "memory",
+			    json_pack("{sI sI sI}", "dom0_total_mib", (json_int_t)meminfo_mib("MemTotal"),
+				      "dom0_available_mib", (json_int_t)meminfo_mib("MemAvailable"), "guests_mib",
+				      (json_int_t)guests));
 	json_object_set_new(o, "vms", json_pack("{si si}", "defined", defined, "running", running));
 }
 
@@ -155,7 +161,8 @@ static void on_pins(void *arg, const json_t *ok, const struct err *e)
 
 	(void)e;
 	if (ok)
-		json_object_set_new(f->o, "pins", json_integer((json_int_t)json_array_size(json_object_get(ok, "pins"))));
+		json_object_set_new(f->o, "pins",
+				    json_integer((json_int_t)json_array_size(json_object_get(ok, "pins"))));
 	part_done(f);
 }
 
@@ -180,8 +187,8 @@ void api_host_get(struct req *r)
 	put_memory(r->h, f->o);
 	part(f, &r->h->hvinit, HVINIT_INFO, on_info);
 	part(f, &r->h->hvinit, HVINIT_LIST, on_list);
-	part(f, &r->h->hvtls, "identity", on_identity);
-	part(f, &r->h->hvtls, "pins", on_pins);
+	part(f, &r->h->hvtls, HVTLS_IDENTITY, on_identity);
+	part(f, &r->h->hvtls, HVTLS_PINS, on_pins);
 	part_done(f);
 }
 
@@ -210,7 +217,8 @@ void api_host_shutdown(struct req *r)
 		req_fail(r, &e);
 		return;
 	}
-	if ((strcmp(mode, "poweroff") && strcmp(mode, "reboot")) || (strcmp(guests, "shutdown") && strcmp(guests, "destroy"))) {
+	if ((strcmp(mode, "poweroff") && strcmp(mode, "reboot")) ||
+	    (strcmp(guests, "shutdown") && strcmp(guests, "destroy"))) {
 		err_set(&e, ERR_USAGE, "mode '%.20s', guests '%.20s'", mode, guests);
 		err_remedy(&e, "mode is poweroff or reboot, guests is shutdown or destroy");
 		req_fail(r, &e);
@@ -257,14 +265,16 @@ void api_host_pairing_code(struct req *r)
 	if ((strcmp(role, "peer") && api_role_parse(role) == API_NONE) || (name && !route_name_ok(name)) || !ttl) {
 		err_set(&e, ERR_USAGE, "role '%.20s', name '%.70s', ttl_s %llu", role, name ? name : "",
 			(unsigned long long)ttl);
-		err_remedy(&e, "role is peer, admin, operator or viewer; a name is letters, digits, '.', '_', '-'; ttl_s is 1 to %d",
+		err_remedy(&e,
+			   "role is peer, admin, operator or viewer; a name is letters, digits, '.', '_', '-'; "
+			   "ttl_s is 1 to %d",
 			   PAIR_TTL_S_MAX);
 		req_fail(r, &e);
 		return;
 	}
 	AUTO_JSON json_t *args = json_pack("{ss ss* sI}", "role", role, "name", name, "ttl_s", (json_int_t)ttl);
 
-	if (ctl_link_send(&r->h->hvtls, "pair-code", args, NULL, 0, on_code, req_hold(r), &e) < 0) {
+	if (ctl_link_send(&r->h->hvtls, HVTLS_PAIR_CODE, args, NULL, 0, on_code, req_hold(r), &e) < 0) {
 		req_fail(r, &e);
 		req_release(r);
 	}

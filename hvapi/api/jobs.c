@@ -18,7 +18,8 @@ void api_jobs_list(struct req *r)
 	struct err e = ERR_INIT;
 
 	if (req_query_u64(r, "limit", JOBS_LIST_MAX, &limit, &e) < 0 ||
-	    jobs_list(r->h->jobs, req_query(r, "vm"), req_query(r, "state"), req_query(r, "kind"), limit, &list, &e) < 0)
+	    jobs_list(r->h->jobs, req_query(r, "vm"), req_query(r, "state"), req_query(r, "kind"), limit, &list,
+		      &e) < 0)
 		req_fail(r, &e);
 	else
 		req_json(r, 200, json_pack("{so}", "jobs", list));

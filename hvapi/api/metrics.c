@@ -23,7 +23,8 @@ static void put_vms(struct buf *b, struct hvapid *h)
 {
 	family(b, "hvapi_vm_running", "gauge", "1 if the VM runs on this host");
 	for (const struct vm *v = registry_first(h->registry); v; v = v->next)
-		buf_printf(b, "hvapi_vm_running{vm=\"%s\"} %d\n", v->name, !strcmp(domds_state(h->domds, v->name), "running"));
+		buf_printf(b, "hvapi_vm_running{vm=\"%s\"} %d\n", v->name,
+			   !strcmp(domds_state(h->domds, v->name), "running"));
 	family(b, "hvapi_vm_generation", "gauge", "Generation of the VM: raised by each hand-over");
 	for (const struct vm *v = registry_first(h->registry); v; v = v->next)
 		buf_printf(b, "hvapi_vm_generation{vm=\"%s\"} %llu\n", v->name, (unsigned long long)v->generation);

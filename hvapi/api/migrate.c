@@ -11,6 +11,7 @@
 #include "hvapi/job/kinds.h"
 #include "hvapi/vm/domds.h"
 #include "hvapi/vm/registry.h"
+#include "link/hvtls_ctl.h"
 
 enum {
 	DOWNTIME_MS = 300, DOWNTIME_MS_MAX = 600000,
@@ -51,15 +52,16 @@ static int make_spec(const struct vm *v, const json_t *body, char *domd, json_t 
 	    js_opt_bool(body, "check_only", &check_only, e) < 0 ||
 	    js_opt_u64(body, "max_downtime_ms", DOWNTIME_MS_MAX, &downtime, e) < 0 ||
 	    js_opt_u64(body, "max_rounds", ROUNDS_MAX, &rounds, e) < 0 ||
-	    js_opt_text(body, "on_stall", &on_stall, e) < 0 || js_opt_u64(body, "streams", UINT32_MAX, &streams, e) < 0 ||
+	    js_opt_text(body, "on_stall", &on_stall, e) < 0 ||
+	    js_opt_u64(body, "streams", UINT32_MAX, &streams, e) < 0 ||
 	    js_opt_text(body, "compress", &compress, e) < 0 || js_opt_u64(body, "rate", RATE_MAX, &rate, e) < 0 ||
 	    choice("on_stall", on_stall, stalls, e) < 0 || choice("compress", compress, codecs, e) < 0 ||
 	    check_streams(streams, e) < 0)
 		return -1;
-	*out = json_pack("{ss ss ss ss sb sI sI ss sI ss sI sb}", "vm", v->name, "uuid", v->uuid, "domd", domd, "peer", to,
-			 "check_only", check_only, "max_downtime_ms", (json_int_t)downtime, "max_rounds", (json_int_t)rounds,
-			 "on_stall", on_stall, "streams", (json_int_t)streams, "compress", compress,
-			 "rate_bytes_s", (json_int_t)rate, "resume", false);
+	*out = json_pack("{ss ss ss ss sb sI sI ss sI ss sI sb}", "vm", v->name, "uuid", v->uuid, "domd", domd,
+			 "peer", to, "check_only", check_only, "max_downtime_ms", (json_int_t)downtime,
+			 "max_rounds", (json_int_t)rounds, "on_stall", on_stall, "streams", (json_int_t)streams,
+			 "compress", compress, "rate_bytes_s", (json_int_t)rate, "resume", false);
 	return *out ? 0 : err_set(e, ERR_USAGE, "a text of the request is not UTF-8");
 }
 
@@ -143,7 +145,7 @@ void api_vm_migrate(struct req *r)
 	}
 	m = mem_alloc(sizeof(*m));
 	*m = (struct move){ .r = req_hold(r), .spec = spec };
-	if (ctl_link_send(&r->h->hvtls, "pins", NULL, NULL, 0, on_pins, m, &e) < 0)
+	if (ctl_link_send(&r->h->hvtls, HVTLS_PINS, NULL, NULL, 0, on_pins, m, &e) < 0)
 		on_pins(m, NULL, &e);
 }
 
@@ -156,7 +158,10 @@ static int risk(const char *vm, const char *outcome, struct err *e)
 	err_set(e, ERR_REFUSED, "'%s' says that the VM %s; if that is wrong, %s", outcome,
 		here ? "was never taken and goes on here" : "runs at the other host and ends here",
 		here ? "it will run twice and destroy its disks" : "no copy of it is left");
-	return err_remedy(e, "look at the other host (hvapi --host THERE vm show %s); if you are sure, send \"accept_risk\": true", vm);
+	return err_remedy(e,
+			  "look at the other host (hvapi --host THERE vm show %s); if you are sure, send "
+			  "\"accept_risk\": true",
+			  vm);
 }
 
 static int resolve(struct req *r, struct vm *v, struct err *e)
@@ -180,7 +185,8 @@ static int resolve(struct req *r, struct vm *v, struct err *e)
 		return risk(v->name, outcome, e);
 	if (send_claim(j, !strcmp(outcome, "away"), e) < 0)
 		return -1;
-	events_add(r->h->events, "vm.resolved", v->name, j->id, json_pack("{ss ss}", "outcome", outcome, "who", r->who.name),
+	events_add(r->h->events, "vm.resolved", v->name, j->id,
+		   json_pack("{ss ss}", "outcome", outcome, "who", r->who.name),
 		   "%s resolved the move of %s by his word: %s", r->who.name, v->name, outcome);
 	return 0;
 }

@@ -60,8 +60,8 @@ static json_t *responses(const struct route *r)
 
 	if (r->gives)
 		json_object_set_new(ok, "content", content("application/json", ref(r->gives)));
-	return json_pack("{so s{ss so}}", status, ok, "default", "description", "A problem: what failed, why, what to do", "content",
-			 problem);
+	return json_pack("{so s{ss so}}", status, ok, "default", "description",
+			 "A problem: what failed, why, what to do", "content", problem);
 }
 
 /* "get /v1/vms/{name}" -> "getVmsName" */
@@ -109,9 +109,10 @@ json_t *openapi_document(const struct route *routes)
 		}
 		json_object_set_new(path, method, operation(r));
 	}
-	return json_pack("{ss s{ss ss ss} so s{so}}", "openapi", "3.1.0", "info", "title", "hvapi", "version", HVAPID_VERSION,
-			 "description", "One host: its VMs, their moves, its peers. Roles: viewer < operator < admin.", "paths", paths,
-			 "components", "schemas", api_schemas());
+	return json_pack("{ss s{ss ss ss} so s{so}}", "openapi", "3.1.0", "info", "title", "hvapi", "version",
+			 HVAPID_VERSION, "description",
+			 "One host: its VMs, their moves, its peers. Roles: viewer < operator < admin.", "paths",
+			 paths, "components", "schemas", api_schemas());
 }
 
 void api_openapi(struct req *r)

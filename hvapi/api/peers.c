@@ -8,7 +8,9 @@
 #include "base/js.h"
 #include "hvapi/api/routes.h"
 #include "hvapi/event/events.h"
+#include "hvapi/http/server.h"
 #include "hvapi/hvapid.h"
+#include "link/hvtls_ctl.h"
 
 enum { ADDRESS_BYTES_MAX = 255, CODE_BYTES_MAX = 128 };
 
@@ -30,13 +32,14 @@ static void on_list(void *arg, const json_t *ok, const struct err *e)
 	if (e)
 		req_fail(r, e);
 	else
-		req_json(r, 200, json_pack("{so}", "peers", json_deep_copy(json_object_get(ok, "pins") ?: json_array())));
+		req_json(r, 200,
+			 json_pack("{so}", "peers", json_deep_copy(json_object_get(ok, "pins") ?: json_array())));
 	req_release(r);
 }
 
 void api_peers_list(struct req *r)
 {
-	send(r, "pins", NULL, on_list);
+	send(r, HVTLS_PINS, NULL, on_list);
 }
 
 static void on_paired(void *arg, const json_t *ok, const struct err *e)
@@ -47,7 +50,8 @@ static void on_paired(void *arg, const json_t *ok, const struct err *e)
 	if (e) {
 		req_fail(r, e);
 	} else {
-		events_add(r->h->events, "peer.paired", NULL, 0, json_deep_copy(peer), "%s paired this host with %s", r->who.name,
+		events_add(r->h->events, "peer.paired", NULL, 0, json_deep_copy(peer),
+			   "%s paired this host with %s", r->who.name,
 			   json_string_value(json_object_get(peer, "name")) ?: "?");
 		req_json(r, 201, json_deep_copy(peer));
 	}
@@ -74,7 +78,7 @@ void api_peers_pair(struct req *r)
 	}
 	AUTO_JSON json_t *args = json_pack("{ss ss ss*}", "address", address, "code", code, "name", name);
 
-	send(r, "pair", args, on_paired);
+	send(r, HVTLS_PAIR, args, on_paired);
 }
 
 static void on_removed(void *arg, const json_t *ok, const struct err *e)
@@ -85,8 +89,9 @@ static void on_removed(void *arg, const json_t *ok, const struct err *e)
 	if (e) {
 		req_fail(r, e);
 	} else {
-		events_add(r->h->events, "peer.removed", NULL, 0, json_pack("{ss}", "name", r->par.v[0]), "%s removed %s",
-			   r->who.name, r->par.v[0]);
+		events_add(r->h->events, "peer.removed", NULL, 0, json_pack("{ss}", "name", r->par.v[0]),
+			   "%s removed %s", r->who.name, r->par.v[0]);
+		http_cut(r->http, r->par.v[0], r);
 		req_empty(r, 204);
 	}
 	req_release(r);
@@ -96,36 +101,19 @@ void api_peers_remove(struct req *r)
 {
 	AUTO_JSON json_t *args = json_pack("{ss}", "name", r->par.v[0]);
 
-	send(r, "unpin", args, on_removed);
-}
-
-/* The changed pin, from the fresh list. */
-static void on_changed_list(void *arg, const json_t *ok, const struct err *e)
-{
-	struct req *r = arg;
-	size_t i;
-	json_t *p;
-
-	if (e)
-		req_fail(r, e);
-	json_array_foreach(json_object_get(ok, "pins"), i, p)
-		if (!strcmp(json_string_value(json_object_get(p, "name")) ?: "", r->par.v[0]))
-			req_json(r, 200, json_deep_copy(p));
-	req_empty(r, 204);	/* dropped if it was found */
-	req_release(r);
+	send(r, HVTLS_UNPIN, args, on_removed);
 }
 
 static void on_changed(void *arg, const json_t *ok, const struct err *e)
 {
 	struct req *r = arg;
 
-	(void)ok;
 	if (e) {
 		req_fail(r, e);
 	} else {
-		events_add(r->h->events, "peer.changed", NULL, 0, json_pack("{ss}", "name", r->par.v[0]), "%s changed the address of %s",
-			   r->who.name, r->par.v[0]);
-		send(r, "pins", NULL, on_changed_list);
+		events_add(r->h->events, "peer.changed", NULL, 0, json_pack("{ss}", "name", r->par.v[0]),
+			   "%s changed the address of %s", r->who.name, r->par.v[0]);
+		req_json(r, 200, json_deep_copy(json_object_get(ok, "peer")));
 	}
 	req_release(r);
 }
@@ -148,5 +136,5 @@ void api_peers_change(struct req *r)
 	}
 	AUTO_JSON json_t *args = json_pack("{ss ss}", "name", r->par.v[0], "address", address);
 
-	send(r, "set-address", args, on_changed);
+	send(r, HVTLS_SET_ADDRESS, args, on_changed);
 }

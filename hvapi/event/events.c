@@ -80,8 +80,8 @@ static void save(struct events *ev, const char *type, const char *vm, int64_t jo
 		return;
 	}
 	ev->last_id = (uint64_t)store_last_id(ev->store);
-	if (ev->count % TRIM_EVERY == 0 &&
-	    store_run(ev->store, &e, "DELETE FROM events WHERE id <= ?", "i", (int64_t)ev->last_id - EVENTS_ROWS_MAX) < 0)
+	if (ev->count % TRIM_EVERY == 0 && store_run(ev->store, &e, "DELETE FROM events WHERE id <= ?", "i",
+						     (int64_t)ev->last_id - EVENTS_ROWS_MAX) < 0)
 		log_fail(&e, "old events stay");
 }
 
@@ -110,8 +110,8 @@ static int take_row(void *arg, sqlite3_stmt *row)
 {
 	json_t *data = json_loads(store_text(row, 6), 0, NULL);
 
-	json_array_append_new(arg, event_json(store_i64(row, 0), store_i64(row, 1), store_text(row, 2), store_text(row, 3),
-					      store_i64(row, 4), store_text(row, 5), data));
+	json_array_append_new(arg, event_json(store_i64(row, 0), store_i64(row, 1), store_text(row, 2),
+					      store_text(row, 3), store_i64(row, 4), store_text(row, 5), data));
 	return 0;
 }
 
@@ -141,11 +141,14 @@ uint64_t events_count(const struct events *ev)
 	return ev->count;
 }
 
-struct event_watch *events_watch(struct events *ev, const char *vm, void (*fn)(void *arg, const json_t *event), void *arg)
+struct event_watch *events_watch(struct events *ev, const char *vm, void (*fn)(void *arg, const json_t *event),
+				 void *arg)
 {
 	struct event_watch *w = mem_alloc(sizeof(*w));
 
-	*w = (struct event_watch){ .ev = ev, .vm = vm ? mem_strdup(vm) : NULL, .fn = fn, .arg = arg, .next = ev->watches };
+	*w = (struct event_watch){
+		.ev = ev, .vm = vm ? mem_strdup(vm) : NULL, .fn = fn, .arg = arg, .next = ev->watches
+	};
 	ev->watches = w;
 	return w;
 }

@@ -34,7 +34,8 @@ uint64_t events_last_id(const struct events *ev);
 uint64_t events_count(const struct events *ev);		/* since this process started */
 
 /* fn(event) for each new one, of vm if not NULL.  fn may not add events. */
-struct event_watch *events_watch(struct events *ev, const char *vm, void (*fn)(void *arg, const json_t *event), void *arg);
+struct event_watch *events_watch(struct events *ev, const char *vm, void (*fn)(void *arg, const json_t *event),
+				 void *arg);
 void events_unwatch(struct event_watch **w);
 
 #endif

@@ -11,7 +11,6 @@
 #include "hvapi/http/server.h"
 
 struct sse;
-struct pump;
 
 struct http {
 	struct http_config c;
@@ -22,7 +21,7 @@ struct http {
 	int listen_fd;
 	char *listen_path;
 	struct loop_src *listen_src;
-	struct who *arriving;		/* given to the library, not yet seen by connection_event */
+	struct who *whos;		/* of every connection, from before the library knows it */
 	struct req *reqs;
 	struct sse *sses;
 	struct pump *pumps;
@@ -44,5 +43,7 @@ enum MHD_Result req_queue(struct req *r);
 /* At the end of the server. */
 void sse_end_all(struct http *s);
 void upgrade_end_all(struct http *s);
+/* The client went before the 101 was sent. */
+void upgrade_drop(struct pump *p);
 
 #endif

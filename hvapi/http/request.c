@@ -49,6 +49,7 @@ void req_release(struct req *r)
 	loop_timer_free(&r->deadline);
 	if (r->answer)
 		MHD_destroy_response(r->answer);
+	upgrade_drop(r->pump);
 	if (r->file_path)
 		(void)unlink(r->file_path);
 	free(r->file_path);
@@ -80,6 +81,8 @@ enum MHD_Result req_queue(struct req *r)
 {
 	int hundreds = r->status / 100;
 
+	if (r->last)
+		MHD_add_response_header(r->answer, MHD_HTTP_HEADER_CONNECTION, "close");
 	r->http->counts[hundreds > 0 && hundreds < 6 ? hundreds : 5]++;
 	return MHD_queue_response(r->conn, (unsigned)r->status, r->answer);
 }

@@ -21,6 +21,7 @@ struct MHD_Response;
 struct hvapid;
 struct http;
 struct loop_timer;
+struct pump;
 
 enum {
 	REQ_JSON_BYTES_MAX = 256 << 10,
@@ -34,7 +35,8 @@ enum {
 struct who {
 	char name[ROUTE_PARAM_BYTES];
 	enum api_role role;
-	int fd;			/* of the connection; its key until the HTTP library has it */
+	int fd;			/* of the connection; the HTTP library's */
+	bool known;		/* the HTTP library has announced the connection */
 	struct who *next;
 };
 
@@ -54,8 +56,11 @@ struct req {
 	struct MHD_Response *answer;
 	int status;
 	unsigned refs;
-	bool suspended, begun, at_once;	/* at_once: answer without waiting for the body */
+	bool suspended, begun;
+	bool last;		/* the connection ends with this answer */
+	bool at_once;		/* answer without waiting for the body */
 	struct loop_timer *deadline;
+	struct pump *pump;	/* an upgrade whose 101 has not been sent */
 	struct req *prev, *next;
 };
 

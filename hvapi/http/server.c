@@ -54,21 +54,32 @@ void http_kick(struct http *s)
 
 /* ---- called by the library ---- */
 
+static void forget(struct http *s, struct who *w)
+{
+	struct who **at = &s->whos;
+
+	while (*at != w)
+		at = &(*at)->next;
+	*at = w->next;
+	free(w);
+}
+
 static void connection_event(void *arg, struct MHD_Connection *c, void **ctx, enum MHD_ConnectionNotificationCode what)
 {
 	struct http *s = arg;
 	int fd = MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
 
 	if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
-		free(*ctx);
+		if (*ctx)
+			forget(s, *ctx);
 		*ctx = NULL;
 		return;
 	}
-	for (struct who **at = &s->arriving; *at; at = &(*at)->next) {
-		if ((*at)->fd != fd)
+	for (struct who *w = s->whos; w; w = w->next) {
+		if (w->known || w->fd != fd)
 			continue;
-		*ctx = *at;
-		*at = (*at)->next;
+		w->known = true;
+		*ctx = w;
 		return;
 	}
 }
@@ -135,17 +146,16 @@ int http_add(struct http *s, int fd, const char *name, enum api_role role, struc
 	/* What the library is told as address is not used: hvtls has proven who it is. */
 	w->fd = fd;
 	w->role = role;
-	w->next = s->arriving;
-	s->arriving = w;
+	w->next = s->whos;
+	s->whos = w;
 	memcpy(w->name, name, strnlen(name, sizeof(w->name) - 1));
 	if (MHD_add_connection(s->mhd, fd, (struct sockaddr *)&none, sizeof(none)) == MHD_YES) {
 		http_kick(s);
 		return 0;
 	}
-	if (s->arriving == w) {
-		s->arriving = w->next;
-		free(w);
-	}
+	/* The library may have announced its end, too. */
+	if (s->whos == w)
+		forget(s, w);
 	err_set(e, ERR_LIMIT, "connection of '%.63s' not taken, limit %d connections", name, HTTP_CONNS_MAX);
 	return err_remedy(e, "close connections that are not needed");
 }
@@ -175,6 +185,14 @@ int http_listen(struct http *s, const char *path, struct err *e)
 		return -1;
 	s->listen_path = mem_strdup(path);
 	return loop_watch(s->c.loop, s->listen_fd, LOOP_READ, accept_local, s, &s->listen_src, e);
+}
+
+void http_cut(struct http *s, const char *name, struct req *r)
+{
+	r->last = true;
+	for (const struct who *w = s->whos; w; w = w->next)
+		if (w->known && w->fd != r->who.fd && !strcmp(w->name, name))
+			shutdown(w->fd, SHUT_RDWR);
 }
 
 void http_counts(const struct http *s, uint64_t out[6])
@@ -241,8 +259,6 @@ static void end_requests(struct http *s)
 
 void http_free(struct http *s)
 {
-	struct who *w;
-
 	if (!s)
 		return;
 	loop_unwatch(&s->listen_src);
@@ -254,10 +270,8 @@ void http_free(struct http *s)
 	loop_unwatch(&s->src);
 	if (s->mhd)
 		MHD_stop_daemon(s->mhd);
-	while ((w = s->arriving) != NULL) {
-		s->arriving = w->next;
-		free(w);
-	}
+	while (s->whos)
+		forget(s, s->whos);
 	loop_timer_free(&s->timer);
 	free(s->listen_path);
 	free(s->upload_dir);

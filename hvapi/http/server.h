@@ -29,6 +29,9 @@ MUSTUSE int http_add(struct http *s, int fd, const char *name, enum api_role rol
 /* Listens at path; root, and the user hvapid itself runs as, are admin. */
 MUSTUSE int http_listen(struct http *s, const char *path, struct err *e);
 
+/* Ends every connection of that party, which is trusted no more; the one that r came by ends after its answer. */
+void http_cut(struct http *s, const char *name, struct req *r);
+
 /* Answers given, by hundreds of their status: out[4] are the 4xx. */
 void http_counts(const struct http *s, uint64_t out[6]);
 

@@ -93,7 +93,7 @@ static void upgraded(void *arg, struct MHD_Connection *c, void *ctx, const char 
 	struct err e = ERR_INIT;
 
 	(void)c;
-	(void)ctx;
+	((struct req *)ctx)->pump = NULL;
 	p->urh = urh;
 	p->sock = sock;
 	p->next = p->s->pumps;
@@ -106,6 +106,14 @@ static void upgraded(void *arg, struct MHD_Connection *c, void *ctx, const char 
 		log_fail(&e, "console of %s", p->who);
 		pump_end(p);
 	}
+}
+
+void upgrade_drop(struct pump *p)
+{
+	if (!p)
+		return;
+	fd_close(&p->fd);
+	free(p);
 }
 
 void req_upgrade(struct req *r, const char *protocol, int fd)
@@ -127,5 +135,6 @@ void req_upgrade(struct req *r, const char *protocol, int fd)
 		return;
 	}
 	MHD_add_response_header(m, MHD_HTTP_HEADER_UPGRADE, protocol);
+	r->pump = p;
 	req_answer(r, MHD_HTTP_SWITCHING_PROTOCOLS, m);
 }

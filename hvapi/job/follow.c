@@ -87,12 +87,37 @@ static void on_status(void *arg, const json_t *ok, const struct err *e)
 	job_put(j);
 }
 
+static void answered(void *arg, const json_t *ok, const struct err *e)
+{
+	struct job *j = arg;
+
+	(void)ok;
+	if (e)
+		log_fail(e, "job %lld: hvmigrate", (long long)j->id);
+	job_put(j);
+}
+
+int follow_send(struct follow *s, const char *verb, const json_t *args, struct err *e)
+{
+	if (ctl_link_send(&s->link, verb, args, NULL, 0, answered, job_hold(s->j), e) == 0)
+		return 0;
+	job_put(s->j);
+	return -1;
+}
+
+int follow_cancel(struct follow *s, struct err *e)
+{
+	s->cancel = true;
+	return s->watching && s->link.client ? follow_send(s, MIGRATE_CANCEL, NULL, e) : 0;
+}
+
 static void on_up(void *arg)
 {
 	struct follow *s = arg;
 	struct err e = ERR_INIT;
 
-	if (ctl_link_send(&s->link, MIGRATE_STATUS, NULL, NULL, 0, on_status, s, &e) < 0)
+	if (ctl_link_send(&s->link, MIGRATE_STATUS, NULL, NULL, 0, on_status, s, &e) < 0 ||
+	    (s->cancel && follow_send(s, MIGRATE_CANCEL, NULL, &e) < 0))
 		log_fail(&e, "job %lld", (long long)s->j->id);
 }
 
@@ -124,22 +149,4 @@ void follow_ended(struct follow *s)
 {
 	if (!follow_take_report(s))
 		s->lost(s->j);
-}
-
-static void answered(void *arg, const json_t *ok, const struct err *e)
-{
-	struct job *j = arg;
-
-	(void)ok;
-	if (e)
-		log_fail(e, "job %lld: hvmigrate", (long long)j->id);
-	job_put(j);
-}
-
-int follow_send(struct follow *s, const char *verb, const json_t *args, struct err *e)
-{
-	if (ctl_link_send(&s->link, verb, args, NULL, 0, answered, job_hold(s->j), e) == 0)
-		return 0;
-	job_put(s->j);
-	return -1;
 }

@@ -15,6 +15,7 @@ struct follow {
 	struct job *j;
 	struct ctl_link link;
 	bool watching;
+	bool cancel;			/* to be said as soon as it is reached */
 	/* A final report came (borrowed), of any outcome; ends the job. */
 	void (*report)(struct job *j, const json_t *report);
 	/* hvmigrate is gone and left none. */
@@ -30,6 +31,8 @@ void follow_stop(struct follow *s);
 void follow_ended(struct follow *s);
 /* Reads and removes the report; false if there is none. */
 bool follow_take_report(struct follow *s);
+/* Now, or when it is reached. */
+MUSTUSE int follow_cancel(struct follow *s, struct err *e);
 MUSTUSE int follow_send(struct follow *s, const char *verb, const json_t *args, struct err *e);
 
 #endif

@@ -70,11 +70,12 @@ static json_t *or_null(json_t *v)
 
 json_t *job_json(const struct job *j)
 {
-	json_t *o = json_pack("{so ss ss ss ss so so so sI sI sI}", "id", json_sprintf("%lld", (long long)j->id),
-			      "kind", j->kind->name, "vm", j->vm, "who", j->who, "state", states[j->state],
-			      "progress", j->progress ? json_incref(j->progress) : json_object(), "result", or_null(j->result),
-			      "error", or_null(j->error), "created_ms", (json_int_t)j->created_ms,
-			      "started_ms", (json_int_t)j->started_ms, "ended_ms", (json_int_t)j->ended_ms);
+	json_t *o =
+		json_pack("{so ss ss ss ss so so so sI sI sI}", "id", json_sprintf("%lld", (long long)j->id),
+			  "kind", j->kind->name, "vm", j->vm, "who", j->who, "state", states[j->state], "progress",
+			  j->progress ? json_incref(j->progress) : json_object(), "result", or_null(j->result),
+			  "error", or_null(j->error), "created_ms", (json_int_t)j->created_ms, "started_ms",
+			  (json_int_t)j->started_ms, "ended_ms", (json_int_t)j->ended_ms);
 	json_t *peer = json_object_get(j->spec, "peer");
 
 	if (peer)
@@ -87,9 +88,11 @@ static void save(struct job *j)
 	struct err e = ERR_INIT;
 
 	j->saved_ms = clock_mono_ms();
-	if (store_run(j->h->store, &e, "UPDATE jobs SET state = ?, session = ?, progress = ?, result = ?, error = ?, "
-		      "started_ms = ?, ended_ms = ? WHERE id = ?", "ssjjjiii", states[j->state], j->session, j->progress,
-		      j->result, j->error, (int64_t)j->started_ms, (int64_t)j->ended_ms, j->id) < 0)
+	if (store_run(j->h->store, &e,
+		      "UPDATE jobs SET state = ?, session = ?, progress = ?, result = ?, error = ?, "
+		      "started_ms = ?, ended_ms = ? WHERE id = ?",
+		      "ssjjjiii", states[j->state], j->session, j->progress, j->result, j->error,
+		      (int64_t)j->started_ms, (int64_t)j->ended_ms, j->id) < 0)
 		log_fail(&e, "job %lld is not recorded", (long long)j->id);
 }
 
@@ -127,8 +130,9 @@ static void end(struct job *j, enum job_state state)
 	while (*at != j)
 		at = &(*at)->next;
 	*at = j->next;
-	events_add(ev, "job.ended", j->vm, j->id, json_pack("{ss ss sO*}", "kind", j->kind->name, "state", states[state],
-		   "error", j->error), "%s of %s: %s%s%s", j->kind->name, j->vm, states[state], j->error ? ": " : "",
+	events_add(ev, "job.ended", j->vm, j->id,
+		   json_pack("{ss ss sO*}", "kind", j->kind->name, "state", states[state], "error", j->error),
+		   "%s of %s: %s%s%s", j->kind->name, j->vm, states[state], j->error ? ": " : "",
 		   j->error ? json_string_value(json_object_get(j->error, "detail")) : "");
 	tell(j);
 	loop_timer_set(j->h->jobs->kick, 0, 0);
@@ -171,7 +175,8 @@ void job_in_doubt(struct job *j, const struct err *e)
 	set_error(j, e, NULL);
 	j->state = JOB_IN_DOUBT;
 	save(j);
-	events_add(j->h->events, "job.in-doubt", j->vm, j->id, NULL, "%s of %s is in doubt: %s", j->kind->name, j->vm, e->detail);
+	events_add(j->h->events, "job.in-doubt", j->vm, j->id, NULL, "%s of %s is in doubt: %s", j->kind->name,
+		   j->vm, e->detail);
 	tell(j);
 }
 
@@ -298,8 +303,10 @@ int jobs_add(struct jobs *js, const struct job_kind *kind, const char *vm, const
 			states[held->state], vm);
 		return err_remedy(e, "wait for it, or cancel it: DELETE /v1/jobs/%lld", (long long)held->id);
 	}
-	if (store_run(js->store, e, "INSERT INTO jobs(kind, vm, who, state, session, spec, created_ms, started_ms, ended_ms) "
-		      "VALUES(?, ?, ?, 'queued', ?, ?, ?, 0, 0)", "ssssji", kind->name, vm, who, session, spec, (int64_t)now) < 0)
+	if (store_run(js->store, e,
+		      "INSERT INTO jobs(kind, vm, who, state, session, spec, created_ms, started_ms, ended_ms) "
+		      "VALUES(?, ?, ?, 'queued', ?, ?, ?, 0, 0)",
+		      "ssssji", kind->name, vm, who, session, spec, (int64_t)now) < 0)
 		return -1;
 	j = job_new(js->h, kind, store_last_id(js->store));
 	set_text(j->vm, vm);
@@ -374,7 +381,8 @@ int jobs_open(struct hvapid *h, struct store *s, struct jobs **out, struct err *
 	js->store = s;
 	js->kick = loop_timer_new(h->loop, start_queued, js);
 	if (store_each(s, load_active, js, e, "SELECT " ROW " FROM jobs WHERE ended_ms = 0 ORDER BY id", "") < 0) {
-		jobs_close(js);
+		jobs_stop(js);
+		jobs_free(js);
 		return -1;
 	}
 	*out = js;
@@ -398,7 +406,7 @@ int jobs_resume(struct jobs *js, struct err *e)
 	return 0;
 }
 
-void jobs_close(struct jobs *js)
+void jobs_stop(struct jobs *js)
 {
 	struct job *j;
 
@@ -407,8 +415,16 @@ void jobs_close(struct jobs *js)
 	while ((j = js->first) != NULL) {
 		js->first = j->next;
 		save(j);
+		j->state = JOB_CANCELLED;	/* here only, not in the row */
 		job_put(j);
 	}
+	loop_timer_stop(js->kick);
+}
+
+void jobs_free(struct jobs *js)
+{
+	if (!js)
+		return;
 	while (js->watches) {
 		struct job_watch *w = js->watches;
 

@@ -34,7 +34,8 @@ struct job_kind {
 	void (*resume)(struct job *j);		/* NULL: start again */
 	int (*cancel)(struct job *j, struct err *e);	/* 0: under way */
 	void (*domd)(struct job *j);		/* the VM's hvdomd came, went or changed */
-	void (*unit_ended)(struct job *j, bool known);	/* migrate/SESSION is not there (known: hvinit said that it ended) */
+	/* migrate/SESSION is not there (known: hvinit said that it ended). */
+	void (*unit_ended)(struct job *j, bool known);
 	void (*fini)(struct job *j);		/* frees j->run */
 };
 
@@ -53,7 +54,9 @@ struct job {
 };
 
 MUSTUSE int jobs_open(struct hvapid *h, struct store *s, struct jobs **out, struct err *e);
-void jobs_close(struct jobs *js);
+/* End of the process: writes what is active and lets go of it; answers that still come change nothing. */
+void jobs_stop(struct jobs *js);
+void jobs_free(struct jobs *js);	/* after the last watcher */
 /* Gives the active rows of an earlier life to their kinds; call once, when everything else is up. */
 MUSTUSE int jobs_resume(struct jobs *js, struct err *e);
 
@@ -67,8 +70,8 @@ unsigned jobs_count_active(const struct jobs *js);
 
 MUSTUSE int jobs_json(struct jobs *js, int64_t id, json_t **out, struct err *e);
 /* Newest first.  Each filter may be NULL; state may be "active". */
-MUSTUSE int jobs_list(struct jobs *js, const char *vm, const char *state, const char *kind, uint64_t limit, json_t **out,
-		      struct err *e);
+MUSTUSE int jobs_list(struct jobs *js, const char *vm, const char *state, const char *kind, uint64_t limit,
+		      json_t **out, struct err *e);
 
 void jobs_domd_changed(struct jobs *js, const char *vm);
 void jobs_unit_ended(struct jobs *js, const char *session);

@@ -38,6 +38,12 @@ bool offer_refused(const json_t *problems)
 	return false;
 }
 
+/* A hvdomd may be left of its last stay here, without a domain. */
+static bool is_idle(const char *state)
+{
+	return !strcmp(state, "stopped") || !strcmp(state, "away") || !strcmp(state, "refused");
+}
+
 static void check_name(struct hvapid *h, const struct vm *same, const char *name, const char *uuid, json_t *out)
 {
 	const struct vm *other = registry_find_uuid(h->registry, uuid);
@@ -48,8 +54,9 @@ static void check_name(struct hvapid *h, const struct vm *same, const char *name
 	else if ((same && same->place == VM_RECEIVING) || jobs_of_vm(h->jobs, name))
 		offer_problem(out, "name-busy", "error", "wait until the job there has ended",
 			      "a job of the other host holds '%s'", name);
-	else if (domds_has(h->domds, name) && strcmp(domds_state(h->domds, name), "stopped"))
-		offer_problem(out, "name-busy", "error", "look at the VM on the other host: it is in doubt or ends just now",
+	else if (!is_idle(domds_state(h->domds, name)))
+		offer_problem(out, "name-busy", "error",
+			      "look at the VM on the other host: it is in doubt or ends just now",
 			      "a hvdomd of '%s' runs on the other host (%s)", name, domds_state(h->domds, name));
 	if (other && other != same)
 		offer_problem(out, "uuid-taken", "error", "undefine it there, or give one of the two another UUID",
@@ -57,8 +64,8 @@ static void check_name(struct hvapid *h, const struct vm *same, const char *name
 }
 
 /* A VM that comes home is newer than what is remembered of it: each hand-over raises the number. */
-static void check_generation(struct hvapid *h, const struct vm *same, const char *name, const char *uuid, uint64_t generation,
-			     json_t *out)
+static void check_generation(struct hvapid *h, const struct vm *same, const char *name, const char *uuid,
+			     uint64_t generation, json_t *out)
 {
 	AUTO_JSON json_t *rec = NULL;
 	const char *rec_uuid = "";
@@ -67,7 +74,8 @@ static void check_generation(struct hvapid *h, const struct vm *same, const char
 
 	if (registry_owner(h->registry, name, &rec, &e) < 0) {
 		if (e.code != ERR_NOT_FOUND)
-			offer_problem(out, "owner-record", "error", "restore or remove the record on the other host", "%s", e.detail);
+			offer_problem(out, "owner-record", "error",
+				      "restore or remove the record on the other host", "%s", e.detail);
 	} else if (js_text(rec, "uuid", &rec_uuid, &e) == 0 && !strcasecmp(rec_uuid, uuid) &&
 		   js_u64(rec, "generation", INT64_MAX, &recorded, &e) == 0 && recorded > known &&
 		   strcmp(json_string_value(json_object_get(rec, "owner")) ?: "", "refused")) {
@@ -86,7 +94,8 @@ static void check_boot_file(struct hvapid *h, const json_t *vm, const char *key,
 
 	if (file && access(path, F_OK) < 0)
 		offer_problem(out, "boot-file-missing", "warning", "upload it to the other host: hvapi file put",
-			      "%s '%s' is not on the other host: the guest runs there, but cannot be started again", key, file);
+			      "%s '%s' is not on the other host: the guest runs there, but cannot be started again",
+			      key, file);
 }
 
 json_t *offer_problems(struct hvapid *h, const json_t *vm, uint64_t generation)

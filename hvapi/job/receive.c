@@ -9,6 +9,7 @@
  * to refuse, which is safe at any time (it is what a QUERY of the source would
  * do, and hvdomd says no if the VM was taken).
  */
+#include <dirent.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -17,10 +18,11 @@
 #include "base/fd.h"
 #include "base/js.h"
 #include "base/log.h"
-#include "base/loop.h"
+#include "domd/domd_ctl.h"
 #include "hvapi/event/events.h"
 #include "hvapi/http/route.h"
 #include "hvapi/hvapid.h"
+#include "hvapi/job/keeper.h"
 #include "hvapi/job/kinds.h"
 #include "hvapi/job/offer.h"
 #include "hvapi/job/follow.h"
@@ -30,14 +32,9 @@
 #include "init/hvinit_ctl.h"
 #include "migrate/migrate_ctl.h"
 
-enum { DOMD_UP_MS = 30000, SPAWNS_MAX = 5 };
-
 struct receive {
 	struct follow s;
 	struct ctl_call *call;		/* the offer, until its answer */
-	struct loop_timer *deadline;
-	bool spawned;			/* hvinit has started hvdomd, or it was there */
-	unsigned spawns;
 };
 
 /* ---- accept ---- */
@@ -57,8 +54,8 @@ int receive_accept(struct hvapid *h, struct ctl_call *c, const json_t *in, struc
 	json_t *peer;
 	char id[33], session[36], unit[48];
 
-	if (js_obj(in, "peer", &peer, e) < 0 || js_text(peer, "name", &name, e) < 0 || js_text(peer, "role", &role, e) < 0 ||
-	    js_opt_text(in, "from", &from, e) < 0)
+	if (js_obj(in, "peer", &peer, e) < 0 || js_text(peer, "name", &name, e) < 0 ||
+	    js_text(peer, "role", &role, e) < 0 || js_opt_text(in, "from", &from, e) < 0)
 		return -1;
 	if (strcmp(role, "peer")) {
 		events_add(h->events, "link.refused", NULL, 0, json_pack("{ss ss}", "from", from, "name", name),
@@ -72,8 +69,8 @@ int receive_accept(struct hvapid *h, struct ctl_call *c, const json_t *in, struc
 	snprintf(unit, sizeof(unit), "migrate/%s", session);
 	spec = json_pack("{ss ss}", "peer", name, "from", from);
 	text = json_dumps(spec, JSON_COMPACT);
-	args = json_pack("{ss s[sssss] ss}", "unit", unit, "args", "receive", "--session", session, "--spec", text, "restart",
-			 "never");
+	args = json_pack("{ss s[sssss] ss}", "unit", unit, "args", "receive", "--session", session, "--spec", text,
+			 "restart", "never");
 	if (ctl_link_send(&h->hvinit, HVINIT_SPAWN, args, &fd, 1, accepted, c, e) < 0)
 		return -1;
 	ctl_defer(c);
@@ -99,10 +96,9 @@ static int reserve(struct hvapid *h, const json_t *vm, const char *session, stru
 }
 
 /* The reservation ends without the VM having come: home it was away, or it was never here. */
-static void release(struct job *j)
+static void release(struct hvapid *h, const char *vm)
 {
-	struct hvapid *h = j->h;
-	struct vm *v = registry_find(h->registry, j->vm);
+	struct vm *v = registry_find(h->registry, vm);
 	struct err e = ERR_INIT;
 
 	if (!v || v->place != VM_RECEIVING)
@@ -110,7 +106,7 @@ static void release(struct job *j)
 	v->place = VM_AWAY;
 	v->session[0] = '\0';
 	if ((v->peer[0] ? registry_save(h->registry, v, &e) : registry_remove(h->registry, v, &e)) < 0)
-		log_fail(&e, "VM %s: its reservation stays", j->vm);
+		log_fail(&e, "VM %s: its reservation stays", vm);
 }
 
 int receive_offer(struct hvapid *h, struct ctl_call *c, const json_t *in, json_t **out, struct err *e)
@@ -134,8 +130,8 @@ int receive_offer(struct hvapid *h, struct ctl_call *c, const json_t *in, json_t
 		*out = json_pack("{sO}", "problems", problems);
 		return 0;
 	}
-	spec = json_pack("{ss ss sI sO}", "peer", peer, "session", session, "generation", (json_int_t)generation, "problems",
-			 problems);
+	spec = json_pack("{ss ss sI sO}", "peer", peer, "session", session, "generation", (json_int_t)generation,
+			 "problems", problems);
 	if (reserve(h, vm, session, &v, e) < 0)
 		return -1;
 	if (jobs_add(h->jobs, &job_receive, v->name, peer, unit, spec, &j, e) < 0) {
@@ -169,10 +165,13 @@ static struct receive *run_of(struct job *j)
 static void fini(struct job *j)
 {
 	struct receive *r = j->run;
+	struct err e = ERR_INIT;
 
 	if (r) {
+		err_set(&e, ERR_CANCELLED, "hvapid ends");
+		if (r->call)
+			ctl_finish(r->call, NULL, &e);
 		follow_stop(&r->s);
-		loop_timer_free(&r->deadline);
 	}
 	free(r);
 }
@@ -184,31 +183,20 @@ static void answer(struct job *j, const struct err *e)
 	struct ctl_call *c = r->call;
 
 	r->call = NULL;
-	loop_timer_free(&r->deadline);
 	if (c)
-		ctl_finish(c, e ? NULL : json_pack("{sO ss}", "problems", json_object_get(j->spec, "problems"), "domd", path), e);
-}
-
-static void ignore_answer(void *arg, const json_t *ok, const struct err *e)
-{
-	(void)arg;
-	(void)ok;
-	(void)e;
+		ctl_finish(c,
+			   e ? NULL
+			     : json_pack("{sO ss}", "problems", json_object_get(j->spec, "problems"), "domd", path),
+			   e);
 }
 
 /* Nothing of it stays: not the reservation, and not a hvdomd that holds no domain. */
 static void give_up(struct job *j, const struct err *why, const json_t *problems)
 {
-	AUTO_FREE char *unit = mem_printf("domd/%s", j->vm);
-	AUTO_JSON json_t *args = json_pack("{ss}", "unit", unit);
-	struct err e = ERR_INIT;
-
 	follow_stop(&run_of(j)->s);
 	answer(j, why);
-	release(j);
-	if (domds_up(j->h->domds, j->vm) && !strcmp(domds_state(j->h->domds, j->vm), "stopped") &&
-	    ctl_link_send(&j->h->hvinit, HVINIT_STOP, args, NULL, 0, ignore_answer, NULL, &e) < 0)
-		log_fail(&e, "job %lld: hvdomd stays", (long long)j->id);
+	release(j->h, j->vm);
+	keeper_dismiss(j->h, j->vm);
 	job_fail(j, why, problems);
 }
 
@@ -226,7 +214,8 @@ static void arrived(struct job *j, json_t *result)
 		if (registry_save(j->h->registry, v, &e) < 0)
 			log_fail(&e, "VM %s: its arrival is not recorded", j->vm);
 	}
-	events_add(j->h->events, "vm.arrived", j->vm, j->id, json_pack("{ss}", "peer", peer), "%s came from %s", j->vm, peer);
+	events_add(j->h->events, "vm.arrived", j->vm, j->id, json_pack("{ss}", "peer", peer), "%s came from %s",
+		   j->vm, peer);
 	job_done(j, result);
 }
 
@@ -272,9 +261,21 @@ static void refused(void *arg, const json_t *ok, const struct err *e)
 	job_put(j);
 }
 
+/* Its hvdomd is up: it shall refuse. */
+static void refuse(void *arg, const struct err *bad)
+{
+	struct job *j = arg;
+	AUTO_JSON json_t *args = json_pack("{sO}", "session", json_object_get(j->spec, "session"));
+	struct err e = ERR_INIT;
+
+	if (bad || job_over(j))
+		refused(j, NULL, bad);
+	else if (domds_send(j->h->domds, j->vm, DOMD_REFUSE, args, refused, j, &e) < 0)
+		refused(j, NULL, &e);
+}
+
 static void on_lost(struct job *j)
 {
-	AUTO_JSON json_t *args = json_pack("{sO}", "session", json_object_get(j->spec, "session"));
 	AUTO_JSON json_t *rec = NULL;
 	const char *owner = "";
 	struct err e = ERR_INIT;
@@ -284,79 +285,31 @@ static void on_lost(struct job *j)
 		owner = json_string_value(json_object_get(rec, "owner")) ?: "";
 	if (!strcmp(owner, "here")) {
 		arrived(j, json_pack("{ss ss}", "outcome", "moved", "note", "hvmigrate ended before it could report"));
-		return;
-	}
-	if (!strcmp(owner, "receiving") &&
-	    domds_send(j->h->domds, j->vm, "refuse", args, refused, job_hold(j), &e) == 0)
-		return;
-	if (!strcmp(owner, "receiving"))
-		job_put(j);
-	err_set(&e, ERR_PEER, "hvmigrate ended before '%s' was taken; it stays at the other host", j->vm);
-	give_up(j, &e, NULL);
-}
-
-static void spawn(struct job *j);
-
-static void on_domd(struct job *j)
-{
-	struct receive *r = run_of(j);
-
-	if (!r->call)
-		return;
-	/* The one of its last stay was there still, but ended. */
-	if (r->spawned && !domds_has(j->h->domds, j->vm) && r->spawns < SPAWNS_MAX)
-		spawn(j);
-	if (!domds_up(j->h->domds, j->vm))
-		return;
-	answer(j, NULL);
-	follow_watch(&run_of(j)->s, j);
-}
-
-static void too_late(void *arg)
-{
-	struct err e = ERR_INIT;
-
-	err_set(&e, ERR_TIMEOUT, "hvdomd did not come up within %d s", DOMD_UP_MS / 1000);
-	give_up(arg, &e, NULL);
-}
-
-static void spawned(void *arg, const json_t *ok, const struct err *e)
-{
-	struct job *j = arg;
-
-	(void)ok;
-	if (!job_over(j) && e && e->code != ERR_EXISTS) {
-		give_up(j, e, NULL);
-	} else if (!job_over(j)) {
-		run_of(j)->spawned = true;
-		domds_expect(j->h->domds, j->vm);
-		on_domd(j);
-	}
-	job_put(j);
-}
-
-static void spawn(struct job *j)
-{
-	struct receive *r = run_of(j);
-	AUTO_FREE char *unit = mem_printf("domd/%s", j->vm);
-	AUTO_JSON json_t *args = json_pack("{ss s[ss] ss}", "unit", unit, "args", "--vm", j->vm, "restart", "on-failure");
-	struct err e = ERR_INIT;
-
-	r->spawned = false;
-	r->spawns++;
-	if (ctl_link_send(&j->h->hvinit, HVINIT_SPAWN, args, NULL, 0, spawned, job_hold(j), &e) < 0) {
-		job_put(j);
+	} else if (!strcmp(owner, "receiving")) {
+		keeper_need(j->h, j->vm, refuse, job_hold(j));
+	} else {
+		err_set(&e, ERR_PEER, "hvmigrate ended before '%s' was taken; it stays at the other host", j->vm);
 		give_up(j, &e, NULL);
 	}
 }
 
+static void on_up(void *arg, const struct err *e)
+{
+	struct job *j = arg;
+
+	if (!job_over(j) && e) {
+		give_up(j, e, NULL);
+	} else if (!job_over(j)) {
+		answer(j, NULL);
+		follow_watch(&run_of(j)->s, j);
+	}
+	job_put(j);
+}
+
 static void start(struct job *j)
 {
-	struct receive *r = run_of(j);
-
-	r->deadline = loop_timer_new(j->h->loop, too_late, j);
-	loop_timer_set(r->deadline, DOMD_UP_MS, 0);
-	spawn(j);
+	run_of(j);
+	keeper_need(j->h, j->vm, on_up, job_hold(j));
 }
 
 static void resume(struct job *j)
@@ -375,26 +328,90 @@ static void unit_ended(struct job *j, bool known)
 
 static int cancel(struct job *j, struct err *e)
 {
-	return follow_send(&run_of(j)->s, MIGRATE_CANCEL, NULL, e);
+	return follow_cancel(&run_of(j)->s, e);
+}
+
+/* ---- what an earlier life left ---- */
+
+struct orphan {
+	struct hvapid *h;
+	char *vm;
+	json_t *args;
+};
+
+static void orphan_refused(void *arg, const json_t *ok, const struct err *e)
+{
+	struct orphan *o = arg;
+	struct vm *v = registry_find(o->h->registry, o->vm);
+
+	(void)ok;
+	if (e)
+		log_fail(e, "VM %s: half an arrival is left", o->vm);
+	if (v)
+		registry_follow_owner(o->h->registry, v);
+	if (!e) {
+		release(o->h, o->vm);
+		keeper_dismiss(o->h, o->vm);
+	}
+	json_decref(o->args);
+	free(o->vm);
+	free(o);
+}
+
+static void orphan_up(void *arg, const struct err *bad)
+{
+	struct orphan *o = arg;
+	struct err e = ERR_INIT;
+
+	if (bad)
+		orphan_refused(o, NULL, bad);
+	else if (domds_send(o->h->domds, o->vm, DOMD_REFUSE, o->args, orphan_refused, o, &e) < 0)
+		orphan_refused(o, NULL, &e);
+}
+
+static void clean_up_record(struct hvapid *h, const char *name)
+{
+	AUTO_JSON json_t *rec = NULL;
+	json_t *session;
+	struct orphan *o;
+	struct err e = ERR_INIT;
+
+	if (!route_name_ok(name) || jobs_of_vm(h->jobs, name) || registry_owner(h->registry, name, &rec, &e) < 0 ||
+	    strcmp(json_string_value(json_object_get(rec, "owner")) ?: "", "receiving"))
+		return;
+	session = json_object_get(rec, "session");
+	o = mem_alloc(sizeof(*o));
+	*o = (struct orphan){ .h = h, .vm = mem_strdup(name), .args = json_pack("{sO?}", "session", session) };
+	log_warn("VM %s was arriving and nobody brings it any more: refused", name);
+	keeper_need(h, name, orphan_up, o);
 }
 
 void receive_clean_up(struct hvapid *h)
 {
+	AUTO_FREE char *path = mem_printf("%s/vm", h->data);
+	DIR *dir = opendir(path);
+	struct dirent *d;
+
+	while (dir && (d = readdir(dir)) != NULL)
+		clean_up_record(h, d->d_name);
+	if (dir)
+		closedir(dir);
 	for (struct vm *v = registry_first(h->registry), *next; v; v = next) {
+		AUTO_JSON json_t *rec = NULL;
 		struct err e = ERR_INIT;
 
 		next = v->next;
-		if (v->place != VM_RECEIVING || jobs_of_vm(h->jobs, v->name))
-			continue;
-		if (registry_follow_owner(h->registry, v) && v->place != VM_RECEIVING)
-			continue;
-		v->place = VM_AWAY;
-		if ((v->peer[0] ? registry_save(h->registry, v, &e) : registry_remove(h->registry, v, &e)) < 0)
-			log_fail(&e, "a reservation stays");
+		if (v->place == VM_RECEIVING && !jobs_of_vm(h->jobs, v->name) &&
+		    registry_owner(h->registry, v->name, &rec, &e) < 0)
+			release(h, v->name);
 	}
 }
 
 const struct job_kind job_receive = {
-	.name = "receive", .start = start, .resume = resume, .cancel = cancel, .domd = on_domd, .unit_ended = unit_ended,
+	.name = "receive",
+	.start = start,
+	.resume = resume,
+	.cancel = cancel,
+	.unit_ended = unit_ended,
 	.fini = fini,
 };

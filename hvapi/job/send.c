@@ -14,19 +14,24 @@
 #include "base/js.h"
 #include "base/log.h"
 #include "base/loop.h"
+#include "domd/domd_ctl.h"
 #include "hvapi/event/events.h"
 #include "hvapi/hvapid.h"
+#include "hvapi/job/keeper.h"
 #include "hvapi/job/kinds.h"
 #include "hvapi/job/follow.h"
 #include "hvapi/vm/domds.h"
 #include "hvapi/vm/registry.h"
 #include "init/hvinit_ctl.h"
+#include "link/hvtls_ctl.h"
 #include "migrate/migrate_ctl.h"
 
 enum { DIAL_MS = 15000, ASK_AGAIN_MS = 5000 };
 
 struct send {
 	struct follow s;
+	unsigned deaths;		/* of hvmigrate, in doubt */
+	bool claim_taken;		/* the operator's word, until hvdomd has it */
 	struct loop_timer *ask;		/* in doubt and hvmigrate died: start it again, but not at once */
 	bool spawned;			/* hvinit was told to start it; or it may have been, before a restart */
 };
@@ -48,8 +53,10 @@ int send_allowed(struct hvapid *h, const struct vm *v, struct err *e)
 		return err_remedy(e, "only a running VM can be moved while it runs: start it first");
 	}
 	if (!strcmp(json_string_value(json_object_get(v->config, "type")), "pv")) {
-		err_set(e, ERR_INCOMPATIBLE, "VM '%s' is PV: Xen is built without shadow paging, so what a running PV guest "
-			"writes cannot be tracked", v->name);
+		err_set(e, ERR_INCOMPATIBLE,
+			"VM '%s' is PV: Xen is built without shadow paging, so what a running PV guest "
+			"writes cannot be tracked",
+			v->name);
 		return err_remedy(e, "save it here and restore it, or make it PVH");
 	}
 	return 0;
@@ -66,7 +73,7 @@ static void tell_moved(struct job *j)
 	if (!v)
 		return;
 	registry_follow_owner(j->h->registry, v);
-	if (v->place != VM_AWAY) {
+	if (v->place != VM_AWAY || !v->peer[0]) {
 		/* The record is there a moment later at most: give-done is its last step. */
 		v->place = VM_AWAY;
 		v->saved = false;
@@ -74,7 +81,8 @@ static void tell_moved(struct job *j)
 		if (registry_save(j->h->registry, v, &e) < 0)
 			log_fail(&e, "VM %s: its move is not recorded", v->name);
 	}
-	events_add(j->h->events, "vm.moved", v->name, j->id, json_pack("{ss}", "peer", peer), "%s moved to %s", v->name, peer);
+	events_add(j->h->events, "vm.moved", v->name, j->id, json_pack("{ss}", "peer", peer), "%s moved to %s",
+		   v->name, peer);
 }
 
 static json_t *check_result(const json_t *report)
@@ -150,14 +158,15 @@ static void on_doubt(struct job *j, const char *why)
 /* hvmigrate is gone without a report: the owner record decides. */
 static void on_lost(struct job *j)
 {
+	struct send *s = j->run;
 	AUTO_JSON json_t *rec = NULL;
 	const char *owner = owner_of(j, &rec);
 	struct err e = ERR_INIT;
 
-	follow_stop(&((struct send *)j->run)->s);
+	follow_stop(&s->s);
 	if (!strcmp(owner, "in-doubt")) {
 		on_doubt(j, "hvmigrate has died");
-		loop_timer_set(((struct send *)j->run)->ask, ASK_AGAIN_MS, 0);
+		loop_timer_set(s->ask, s->deaths++ ? ASK_AGAIN_MS : 0, 0);
 		return;
 	}
 	if (!strcmp(owner, "away") && j->kind == &job_migrate) {
@@ -211,13 +220,13 @@ static void spawned(void *arg, const json_t *ok, const struct err *e)
 	struct job *j = arg;
 
 	(void)ok;
-	if (!job_over(j)) {
-		if (!e)
-			follow_watch(&run_of(j)->s, j);
-		else if (j->state != JOB_IN_DOUBT)
-			job_fail(j, e, NULL);
-		else
-			log_fail(e, "job %lld: hvmigrate cannot ask", (long long)j->id);
+	if (!job_over(j) && !e) {
+		follow_watch(&run_of(j)->s, j);
+	} else if (!job_over(j) && j->state == JOB_IN_DOUBT) {
+		log_fail(e, "job %lld: hvmigrate cannot ask", (long long)j->id);
+		loop_timer_set(run_of(j)->ask, ASK_AGAIN_MS, 0);
+	} else if (!job_over(j)) {
+		job_fail(j, e, NULL);
 	}
 	job_put(j);
 }
@@ -226,8 +235,8 @@ static int spawn(struct job *j, const int *fds, size_t n_fds, struct err *e)
 {
 	AUTO_FREE char *unit = mem_printf("migrate/%s", j->session);
 	AUTO_FREE char *spec = json_dumps(j->spec, JSON_COMPACT);
-	AUTO_JSON json_t *args = json_pack("{ss s[sssss] ss}", "unit", unit, "args", "send", "--session", j->session, "--spec",
-					   spec, "restart", "never");
+	AUTO_JSON json_t *args = json_pack("{ss s[sssss] ss}", "unit", unit, "args", "send", "--session",
+					   j->session, "--spec", spec, "restart", "never");
 
 	if (ctl_link_send(&j->h->hvinit, HVINIT_SPAWN, args, fds, n_fds, spawned, job_hold(j), e) < 0) {
 		job_put(j);
@@ -272,7 +281,7 @@ static void dial_work(void *arg)
 	struct dial *d = arg;
 	size_t n = 1;
 
-	if (ctl_once(d->path, "dial", d->args, NULL, 0, DIAL_MS, NULL, &d->fd, &n, &d->e) < 0)
+	if (ctl_once(d->path, HVTLS_DIAL, d->args, NULL, 0, DIAL_MS, NULL, &d->fd, &n, &d->e) < 0)
 		d->fd = -1;
 	else if (n == 0)
 		err_set(&d->e, ERR_INTERNAL, "hvtls answered without a descriptor");
@@ -284,7 +293,7 @@ static void start(struct job *j)
 	struct err e = ERR_INIT;
 
 	run_of(j);
-	*d = (struct dial){ .j = job_hold(j), .fd = -1, .path = mem_printf("%s/hvtls.sock", j->h->run) };
+	*d = (struct dial){ .j = job_hold(j), .fd = -1, .path = mem_printf("%s/" HVTLS_SOCKET, j->h->run) };
 	d->args = json_pack("{sO sO ss}", "peer", json_object_get(j->spec, "peer"), "address",
 			    json_object_get(j->spec, "address"), "alpn", "hv-migrate/1");
 	if (loop_work(j->h->loop, dial_work, dialled, d, &e) == 0)
@@ -323,10 +332,23 @@ static int cancel(struct job *j, struct err *e)
 
 	if (!s->spawned)
 		return 0;	/* `dialled` looks */
-	return follow_send(&s->s, MIGRATE_CANCEL, NULL, e);
+	return follow_cancel(&s->s, e);
 }
 
 /* ---- in doubt ---- */
+
+/* Its hvdomd is up, which writes what the answer will be. */
+static void ask_spawn(void *arg, const struct err *bad)
+{
+	struct job *j = arg;
+	struct err e = bad ? *bad : (struct err)ERR_INIT;
+
+	if (!job_over(j) && (bad || spawn(j, NULL, 0, &e) < 0)) {
+		log_fail(&e, "job %lld", (long long)j->id);
+		loop_timer_set(run_of(j)->ask, ASK_AGAIN_MS, 0);
+	}
+	job_put(j);
+}
 
 int send_ask_again(struct job *j, struct err *e)
 {
@@ -335,7 +357,8 @@ int send_ask_again(struct job *j, struct err *e)
 	if (s->s.watching && s->s.link.client)
 		return follow_send(&s->s, MIGRATE_ASK, NULL, e);
 	json_object_set_new(j->spec, "resume", json_true());
-	return spawn(j, NULL, 0, e);
+	keeper_need(j->h, j->vm, ask_spawn, job_hold(j));
+	return 0;
 }
 
 static void given(void *arg, const json_t *ok, const struct err *e)
@@ -350,26 +373,38 @@ static void given(void *arg, const json_t *ok, const struct err *e)
 	} else if (!job_over(j) && strcmp(owner_of(j, &rec), "here")) {
 		on_lost(j);	/* by the record that was just written */
 	} else if (!job_over(j)) {
-		err_set(&why, ERR_CANCELLED, "the operator said that the other host never took it; '%s' runs here", j->vm);
+		err_set(&why, ERR_CANCELLED, "the operator said that the other host never took it; '%s' runs here",
+			j->vm);
 		job_fail(j, &why, NULL);
 	}
 	job_put(j);
+}
+
+/* Its hvdomd is up: it writes the operator's word down and acts on it. */
+static void claim_up(void *arg, const struct err *bad)
+{
+	struct job *j = arg;
+	bool taken = run_of(j)->claim_taken;
+	AUTO_JSON json_t *args = json_pack("{ss}", "session", j->session);
+	struct err e = ERR_INIT;
+
+	if (!taken)
+		json_object_set_new(args, "not_taken", json_true());
+	if (bad)
+		given(j, NULL, bad);
+	else if (domds_send(j->h->domds, j->vm, taken ? DOMD_GIVE_DONE : DOMD_GIVE_ABORT, args, given, j, &e) < 0)
+		given(j, NULL, &e);
 }
 
 int send_claim(struct job *j, bool taken, struct err *e)
 {
 	struct send *s = run_of(j);
 	AUTO_JSON json_t *claim = json_pack("{ss}", "outcome", taken ? "taken" : "refused");
-	AUTO_JSON json_t *args = json_pack("{ss}", "session", j->session);
 
 	if (s->s.watching && s->s.link.client)
 		return follow_send(&s->s, MIGRATE_CLAIM, claim, e);
-	if (!taken)
-		json_object_set_new(args, "not_taken", json_true());
-	if (domds_send(j->h->domds, j->vm, taken ? "give-done" : "give-abort", args, given, job_hold(j), e) < 0) {
-		job_put(j);
-		return -1;
-	}
+	s->claim_taken = taken;
+	keeper_need(j->h, j->vm, claim_up, job_hold(j));
 	return 0;
 }
 

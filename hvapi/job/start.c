@@ -14,21 +14,19 @@
 #include "base/buf.h"
 #include "base/js.h"
 #include "base/log.h"
-#include "base/loop.h"
 #include "hvapi/event/events.h"
 #include "hvapi/hvapid.h"
+#include "hvapi/job/keeper.h"
 #include "hvapi/job/kinds.h"
 #include "hvapi/vm/domds.h"
 #include "hvapi/vm/registry.h"
-#include "init/hvinit_ctl.h"
 
-enum { DOMD_UP_MS = 30000, SPAWNS_MAX = 5 };
+enum { ASKS_MAX = 3 };
 
 struct start {
-	struct loop_timer *deadline;	/* for the socket of hvdomd */
-	bool spawned;			/* hvinit has started hvdomd, or it was there */
-	unsigned spawns;
-	bool asked;			/* create or restore is under way */
+	bool up;		/* hvdomd was reached */
+	bool asked;		/* create or restore is under way */
+	unsigned asks;
 };
 
 void job_session_name(char out[33])
@@ -70,7 +68,8 @@ int start_allowed(struct hvapid *h, struct vm *v, bool restore, struct err *e)
 	if (owner_allows(h, v, e) < 0)
 		return -1;
 	if (v->place != VM_HERE) {
-		err_set(e, ERR_REFUSED, "VM '%s' is %s%s%s", v->name, vm_place_name(v->place), *v->peer ? " at " : "", v->peer);
+		err_set(e, ERR_REFUSED, "VM '%s' is %s%s%s", v->name, vm_place_name(v->place),
+			*v->peer ? " at " : "", v->peer);
 		return err_remedy(e, "run it there, or move it back from there");
 	}
 	if (strcmp(state, "stopped")) {
@@ -93,30 +92,13 @@ static struct start *run_of(struct job *j)
 
 static void fini(struct job *j)
 {
-	struct start *s = j->run;
-
-	if (s)
-		loop_timer_free(&s->deadline);
-	free(s);
-}
-
-static void ignore_answer(void *arg, const json_t *ok, const struct err *e)
-{
-	(void)arg;
-	(void)ok;
-	(void)e;
+	free(j->run);
 }
 
 /* A hvdomd without a domain has no work. */
 static void fail(struct job *j, const struct err *why)
 {
-	AUTO_FREE char *unit = mem_printf("domd/%s", j->vm);
-	AUTO_JSON json_t *args = json_pack("{ss}", "unit", unit);
-	struct err e = ERR_INIT;
-
-	if (!strcmp(domds_state(j->h->domds, j->vm), "stopped") || !domds_up(j->h->domds, j->vm))
-		if (ctl_link_send(&j->h->hvinit, HVINIT_STOP, args, NULL, 0, ignore_answer, NULL, &e) < 0)
-			log_fail(&e, "job %lld: hvdomd stays", (long long)j->id);
+	keeper_dismiss(j->h, j->vm);
 	job_fail(j, why, NULL);
 }
 
@@ -173,45 +155,31 @@ static void ask(struct job *j)
 	run_of(j)->asked = true;
 }
 
-static void spawn(struct job *j);
-
-/* hvdomd was there, but just about to end (its last guest had gone): another one. */
-static void spawn_again(struct job *j)
-{
-	struct err e = ERR_INIT;
-
-	if (run_of(j)->spawns < SPAWNS_MAX) {
-		spawn(j);
-		return;
-	}
-	err_set(&e, ERR_INTERNAL, "hvdomd of '%s' ends as soon as it is started", j->vm);
-	err_remedy(&e, "see its log in /data/log");
-	fail(j, &e);
-}
+static void need_domd(struct job *j);
 
 /* Looks at the guest and does what is next. */
 static void on_domd(struct job *j)
 {
 	static const char *const runs[] = { "running", "paused", "suspended" };
 	const char *state = domds_state(j->h->domds, j->vm);
+	struct start *s = run_of(j);
 	struct err e = ERR_INIT;
 
-	if (run_of(j)->spawned && !domds_has(j->h->domds, j->vm)) {
-		spawn_again(j);
+	if (s->up && !domds_has(j->h->domds, j->vm)) {
+		/* It was there, but just about to end: its last guest had gone. */
+		s->up = false;
+		need_domd(j);
 		return;
 	}
-	if (!domds_up(j->h->domds, j->vm) || run_of(j)->asked)
+	if (!s->up || s->asked || !domds_up(j->h->domds, j->vm) || !strcmp(state, "building"))
 		return;
-	loop_timer_stop(run_of(j)->deadline);
 	for (size_t i = 0; i < ARRAY_LEN(runs); i++) {
 		if (strcmp(state, runs[i]))
 			continue;
 		succeed(j);
 		return;
 	}
-	if (!strcmp(state, "building"))
-		return;
-	if (!strcmp(state, "stopped")) {
+	if (!strcmp(state, "stopped") && s->asks++ < ASKS_MAX) {
 		ask(j);
 		return;
 	}
@@ -219,79 +187,33 @@ static void on_domd(struct job *j)
 	fail(j, &e);
 }
 
-static void too_late(void *arg)
-{
-	struct job *j = arg;
-	struct err e = ERR_INIT;
-
-	err_set(&e, ERR_TIMEOUT, "hvdomd of '%s' did not come up within %d s", j->vm, DOMD_UP_MS / 1000);
-	err_remedy(&e, "see its log in /data/log");
-	fail(j, &e);
-}
-
-static void spawned(void *arg, const json_t *ok, const struct err *e)
+static void on_up(void *arg, const struct err *e)
 {
 	struct job *j = arg;
 
-	(void)ok;
-	if (!job_over(j) && e && e->code != ERR_EXISTS)
+	if (!job_over(j) && e)
 		fail(j, e);
 	if (!job_over(j)) {
-		run_of(j)->spawned = true;
-		domds_expect(j->h->domds, j->vm);
+		run_of(j)->up = true;
 		on_domd(j);
 	}
 	job_put(j);
 }
 
-static void spawn(struct job *j)
+static void need_domd(struct job *j)
 {
-	AUTO_FREE char *unit = mem_printf("domd/%s", j->vm);
-	AUTO_JSON json_t *args = json_pack("{ss s[ss] ss}", "unit", unit, "args", "--vm", j->vm, "restart", "on-failure");
-	struct err e = ERR_INIT;
-
-	run_of(j)->spawned = false;
-	run_of(j)->spawns++;
-	loop_timer_set(run_of(j)->deadline, DOMD_UP_MS, 0);
-	if (ctl_link_send(&j->h->hvinit, HVINIT_SPAWN, args, NULL, 0, spawned, job_hold(j), &e) < 0) {
-		job_put(j);
-		job_fail(j, &e, NULL);
-	}
+	keeper_need(j->h, j->vm, on_up, job_hold(j));
 }
 
 static void start(struct job *j)
 {
-	struct start *s = run_of(j);
 	struct vm *v = registry_find(j->h->registry, j->vm);
 	struct err e = ERR_INIT;
 
-	if (!j->resumed && v && start_allowed(j->h, v, j->kind == &job_restore, &e) < 0) {
+	if (!j->resumed && v && start_allowed(j->h, v, j->kind == &job_restore, &e) < 0)
 		job_fail(j, &e, NULL);
-		return;
-	}
-	s->deadline = loop_timer_new(j->h->loop, too_late, j);
-	spawn(j);
-}
-
-/* hvinit may not be connected yet when a job is taken up again. */
-static void again(void *arg)
-{
-	struct job *j = arg;
-
-	loop_timer_free(&run_of(j)->deadline);
-	start(j);
-}
-
-static void resume(struct job *j)
-{
-	struct start *s = run_of(j);
-
-	if (j->h->hvinit.client) {
-		start(j);
-		return;
-	}
-	s->deadline = loop_timer_new(j->h->loop, again, j);
-	loop_timer_set(s->deadline, CTL_LINK_RETRY_MS_MAX, 0);
+	else
+		need_domd(j);
 }
 
 static int cancel(struct job *j, struct err *e)
@@ -301,10 +223,20 @@ static int cancel(struct job *j, struct err *e)
 }
 
 const struct job_kind job_start = {
-	.name = "start", .limited = true, .start = start, .resume = resume, .cancel = cancel, .domd = on_domd, .fini = fini,
+	.name = "start",
+	.limited = true,
+	.start = start,
+	.cancel = cancel,
+	.domd = on_domd,
+	.fini = fini,
 };
 const struct job_kind job_restore = {
-	.name = "restore", .limited = true, .start = start, .resume = resume, .cancel = cancel, .domd = on_domd, .fini = fini,
+	.name = "restore",
+	.limited = true,
+	.start = start,
+	.cancel = cancel,
+	.domd = on_domd,
+	.fini = fini,
 };
 const struct job_kind *const job_kinds[] = {
 	&job_start, &job_restore, &job_save, &job_migrate, &job_check, &job_receive, NULL,

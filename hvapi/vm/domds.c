@@ -35,13 +35,11 @@ struct sent {
 	char *vm;
 	void (*fn)(void *arg, const json_t *ok, const struct err *e);
 	void *arg;
-	struct sent *next;
 };
 
 struct domds {
 	struct loop *loop;
 	char *dir;
-	struct sent *sent;
 	int inotify_fd;
 	struct loop_src *src;
 	struct domd *first;
@@ -124,37 +122,6 @@ void domds_expect(struct domds *d, const char *vm)
 	ctl_link_start(&m->link, d->loop, "hvdomd", path);
 }
 
-static void sent_free(struct sent *s)
-{
-	struct sent **at = &s->d->sent;
-
-	while (*at != s)
-		at = &(*at)->next;
-	*at = s->next;
-	free(s->vm);
-	free(s);
-}
-
-/* The link of vm is stopped: no answer comes any more. */
-static void fail_sent(struct domds *d, const char *vm)
-{
-	struct err e = ERR_INIT;
-	struct sent *s = d->sent;
-
-	err_set(&e, ERR_NET, "hvdomd of VM '%s' has ended", vm);
-	while (s) {
-		struct sent was = *s;
-
-		if (strcmp(s->vm, vm)) {
-			s = s->next;
-			continue;
-		}
-		sent_free(s);
-		was.fn(was.arg, NULL, &e);
-		s = d->sent;
-	}
-}
-
 static void drop(struct domds *d, struct domd *m)
 {
 	struct domd **at = &d->first;
@@ -163,7 +130,6 @@ static void drop(struct domds *d, struct domd *m)
 		at = &(*at)->next;
 	*at = m->next;
 	ctl_link_stop(&m->link);
-	fail_sent(d, m->vm);
 	json_decref(m->status);
 	free(m->vm);
 	free(m);
@@ -222,10 +188,11 @@ const char *domds_state(const struct domds *d, const char *vm)
 
 	if (!m)
 		return "stopped";
-	if (!m->fresh)
-		return "unknown";
 	state = json_string_value(json_object_get(m->status, "state"));
-	return strcmp(state, "none") ? state : "stopped";
+	if (state && !strcmp(state, "none"))
+		return "stopped";
+	/* One without a domain may end as it likes; else it must answer to be believed. */
+	return m->fresh || (state && (!strcmp(state, "away") || !strcmp(state, "refused"))) ? state : "unknown";
 }
 
 char *domds_path(const struct domds *d, const char *vm)
@@ -240,7 +207,8 @@ static void answered(void *arg, const json_t *ok, const struct err *e)
 
 	if (ok && m)
 		take_status(m, ok);
-	sent_free(s);
+	free(s->vm);
+	free(s);
 	was.fn(was.arg, ok, e);
 }
 
@@ -253,11 +221,11 @@ int domds_send(struct domds *d, const char *vm, const char *verb, const json_t *
 	if (!m)
 		return err_set(e, ERR_STATE, "VM '%s' does not run", vm);
 	s = mem_alloc(sizeof(*s));
-	*s = (struct sent){ .d = d, .vm = mem_strdup(vm), .fn = fn, .arg = arg, .next = d->sent };
-	d->sent = s;
+	*s = (struct sent){ .d = d, .vm = mem_strdup(vm), .fn = fn, .arg = arg };
 	if (ctl_link_send(&m->link, verb, args, NULL, 0, answered, s, e) == 0)
 		return 0;
-	sent_free(s);
+	free(s->vm);
+	free(s);
 	return err_wrap(e, "VM '%s'", vm);
 }
 

@@ -88,8 +88,10 @@ int registry_open(struct store *s, const char *data, struct registry **out, stru
 
 	g->store = s;
 	g->data = data;
-	if (store_each(s, load_row, g, e, "SELECT name, uuid, config, generation, autostart, place, peer, session, saved "
-		       "FROM vms", "") < 0) {
+	if (store_each(s, load_row, g, e,
+		       "SELECT name, uuid, config, generation, autostart, place, peer, session, saved "
+		       "FROM vms",
+		       "") < 0) {
 		registry_close(g);
 		return -1;
 	}
@@ -135,10 +137,12 @@ struct vm *registry_find_uuid(struct registry *g, const char *uuid)
 
 int registry_save(struct registry *g, const struct vm *v, struct err *e)
 {
-	if (store_run(g->store, e, "INSERT INTO vms(name, uuid, config, generation, autostart, place, peer, session, saved) "
+	if (store_run(g->store, e,
+		      "INSERT INTO vms(name, uuid, config, generation, autostart, place, peer, session, saved) "
 		      "VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(name) DO UPDATE SET uuid = excluded.uuid, "
 		      "config = excluded.config, generation = excluded.generation, autostart = excluded.autostart, "
-		      "place = excluded.place, peer = excluded.peer, session = excluded.session, saved = excluded.saved",
+		      "place = excluded.place, peer = excluded.peer, session = excluded.session, saved = "
+		      "excluded.saved",
 		      "ssjiisssi", v->name, v->uuid, v->config, (int64_t)v->generation, (int64_t)v->autostart,
 		      places[v->place], v->peer, v->session, (int64_t)v->saved) < 0)
 		return err_wrap(e, "VM %s", v->name);
@@ -246,7 +250,8 @@ bool registry_follow_owner(struct registry *g, struct vm *v)
 			log_fail(&e, "VM %s", v->name);
 		return false;
 	}
-	if (js_text(rec, "owner", &owner, &e) < 0 || js_opt_text(rec, "uuid", &uuid, &e) < 0 || js_opt_text(rec, "peer", &peer, &e) < 0 ||
+	if (js_text(rec, "owner", &owner, &e) < 0 || js_opt_text(rec, "uuid", &uuid, &e) < 0 ||
+	    js_opt_text(rec, "peer", &peer, &e) < 0 ||
 	    js_opt_u64(rec, "generation", INT64_MAX, &generation, &e) < 0) {
 		log_fail(&e, "VM %s: owner record", v->name);
 		return false;

@@ -84,8 +84,9 @@ static int take_name(const json_t *in, const char *key, json_t *out, struct err 
 		return -1;
 	if (!route_name_ok(s)) {
 		err_set(e, ERR_USAGE, "field '%s' is '%.70s'", key, s);
-		return err_remedy(e, "it must be 1 to %d of letters, digits, '.', '_', '-', and not start with '.' or '-'",
-				  ROUTE_PARAM_BYTES - 1);
+		return err_remedy(
+			e, "it must be 1 to %d of letters, digits, '.', '_', '-', and not start with '.' or '-'",
+			ROUTE_PARAM_BYTES - 1);
 	}
 	json_object_set_new(out, key, json_string(s));
 	return 0;
@@ -119,8 +120,9 @@ static int take_uuid(const json_t *in, json_t *out, struct err *e)
 	if (s && !uuid_ok(s))
 		return err_set(e, ERR_USAGE, "field 'uuid' is '%.40s', not 8-4-4-4-12 hex digits", s);
 	random_bytes(r, sizeof(r));
-	snprintf(text, sizeof(text), "%02x%02x%02x%02x-%02x%02x-4%01x%02x-a%01x%02x-%02x%02x%02x%02x%02x%02x", r[0], r[1],
-		 r[2], r[3], r[4], r[5], r[6] & 15, r[7], r[8] & 15, r[9], r[10], r[11], r[12], r[13], r[14], r[15]);
+	snprintf(text, sizeof(text), "%02x%02x%02x%02x-%02x%02x-4%01x%02x-a%01x%02x-%02x%02x%02x%02x%02x%02x", r[0],
+		 r[1], r[2], r[3], r[4], r[5], r[6] & 15, r[7], r[8] & 15, r[9], r[10], r[11], r[12], r[13], r[14],
+		 r[15]);
 	for (size_t i = 0; s && i < sizeof(text); i++)
 		text[i] = (char)tolower((unsigned char)s[i]);
 	json_object_set_new(out, "uuid", json_string(text));
@@ -132,8 +134,8 @@ static int check_mac(const char *s, struct err *e)
 	unsigned b[6];
 	int n = 0;
 
-	if (strlen(s) != 17 || sscanf(s, "%2x:%2x:%2x:%2x:%2x:%2x%n", &b[0], &b[1], &b[2], &b[3], &b[4], &b[5], &n) != 6 ||
-	    n != 17)
+	if (strlen(s) != 17 ||
+	    sscanf(s, "%2x:%2x:%2x:%2x:%2x:%2x%n", &b[0], &b[1], &b[2], &b[3], &b[4], &b[5], &n) != 6 || n != 17)
 		return err_set(e, ERR_USAGE, "field 'mac' is '%.20s', not six hex pairs with ':'", s);
 	if (b[0] & 1)
 		return err_set(e, ERR_USAGE, "field 'mac' is '%s', a group address", s);
@@ -180,8 +182,8 @@ static int take_disk(const json_t *in, json_t *out, struct err *e)
 	return take_choice(in, "format", "raw", formats, out, e);
 }
 
-static int take_list(const json_t *in, const char *key, size_t max, int (*one)(const json_t *in, json_t *out, struct err *e),
-		     json_t *out, struct err *e)
+static int take_list(const json_t *in, const char *key, size_t max,
+		     int (*one)(const json_t *in, json_t *out, struct err *e), json_t *out, struct err *e)
 {
 	json_t *list = json_object_get(in, key), *made = json_array(), *v;
 	size_t i;
@@ -248,7 +250,8 @@ int vm_check(const json_t *vm, json_t **out, struct err *e)
 		return err_set(e, ERR_USAGE, "the definition of a VM must be a JSON object");
 	if (js_only(vm, vm_keys, e) < 0)
 		return err_remedy(e, "docs/interfaces.md lists the fields of a VM; remove this one");
-	if (take_name(vm, "name", o, e) < 0 || take_uuid(vm, o, e) < 0 || take_choice(vm, "type", "pvh", types, o, e) < 0 ||
+	if (take_name(vm, "name", o, e) < 0 || take_uuid(vm, o, e) < 0 ||
+	    take_choice(vm, "type", "pvh", types, o, e) < 0 ||
 	    take_number(vm, "memory_mib", 0, VM_MEMORY_MIB_MIN, VM_MEMORY_MIB_MAX, o, e) < 0 ||
 	    take_number(vm, "vcpus", 1, 1, VM_VCPUS_MAX, o, e) < 0 ||
 	    take_list(vm, "disks", VM_DISKS_MAX, take_disk, o, e) < 0 || check_vdevs(o, e) < 0 ||

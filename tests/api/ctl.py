@@ -62,6 +62,7 @@ class Server:
         """Listens: from here on calls come in."""
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.bind(self.path)
+        os.chmod(self.path, 0o666)
         self.sock.listen(16)
         self.open = True
         threading.Thread(target=self._accept, daemon=True).start()
@@ -74,6 +75,9 @@ class Server:
             except OSError:
                 return
             with self.lock:
+                if not self.open:
+                    conn.close()
+                    return
                 self.conns.append(conn)
             threading.Thread(target=self._serve, args=(conn,), daemon=True).start()
 
@@ -123,14 +127,19 @@ class Server:
                 except OSError:
                     self.subscribed.remove(conn)
 
+    def forget_clients(self):
+        with self.lock:
+            self.subscribed.clear()
+
     def called(self, verb):
         return [args for v, args in list(self.calls) if v == verb]
 
     def close(self, remove=True):
         """As a daemon that ends: the name goes, then every connection."""
-        if not self.open:
-            return
-        self.open = False
+        with self.lock:
+            if not self.open:
+                return
+            self.open = False
         if remove and os.path.exists(self.path):
             os.unlink(self.path)
         self.sock.shutdown(socket.SHUT_RDWR)

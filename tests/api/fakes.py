@@ -28,7 +28,12 @@ class Domd:
 
     def __init__(self, world, vm):
         self.world, self.vm = world, vm
-        self.state, self.uuid, self.generation = "none", "", 0
+        self.state, self.uuid, self.generation, self.peer = "none", "", 0, ""
+        path = f"{world.data}/vm/{vm}/owner.json"
+        if os.path.exists(path):
+            with open(path) as f:
+                rec = json.load(f)
+            self.uuid, self.generation, self.peer = rec["uuid"], rec["generation"], rec["peer"]
         self.console, self.console_far = socket.socketpair()
         verbs = {v: self.plain(s) for v, s in (("pause", "paused"), ("unpause", "running"), ("shutdown", "running"),
                                                ("reboot", "running"))}
@@ -41,7 +46,7 @@ class Domd:
 
     def record(self, owner, args=None, **more):
         rec = {"vm": self.vm, "uuid": self.uuid, "generation": self.generation, "owner": owner,
-               "session": (args or {}).get("session", ""), "peer": "", **more}
+               "session": (args or {}).get("session", ""), "peer": self.peer, **more}
         record_save(f"{self.world.data}/vm/{self.vm}/owner.json", rec)
 
     def status(self, _args=None, _fds=None):
@@ -149,7 +154,7 @@ class Hvinit:
     def spawn(self, args, fds):
         unit = args["unit"]
         with self.lock:
-            if self.world.spawn_fails:
+            if self.world.spawn_fails and unit.startswith(self.world.spawn_fails):
                 raise CtlError("io", f"cannot start {unit}", "see the log")
             if unit in self.units:
                 raise CtlError("exists", f"{unit} runs")
@@ -180,18 +185,23 @@ class Hvinit:
                 "data": {"device": "/dev/vda", "label": "HVDATA", "source": "found"}, "phases": []}
 
 
+def pin(name, byte, role, address):
+    return {"name": name, "fingerprint": byte * 32, "role": role, "address": address, "not_after_ms": 1}
+
+
 class Hvtls:
     def __init__(self, world):
-        self.pins = [{"name": "hv2", "fingerprint": "ab" * 32, "role": "peer", "address": "10.0.0.2:8443", "not_after_ms": 1},
-                     {"name": "laptop", "fingerprint": "cd" * 32, "role": "operator", "address": "", "not_after_ms": 1}]
+        self.pins = [pin("hv2", "ab", "peer", "10.0.0.2:8443"), pin("laptop", "cd", "operator", "")]
         self.lines = []         # our ends of what `dial` gave out
         self.dial_fails = False
         self.server = Server(f"{world.run}/hvtls.sock", {
-            "identity": lambda a, f: {"name": "hv1", "fingerprint": "ef" * 32, "not_after_ms": 9, "ktls": False},
+            "identity": lambda a, f: {"name": "hv1", "fingerprint": "ef" * 32, "not_after_ms": 9, "ktls": False,
+                                      "listen": ["0.0.0.0:8443"]},
             "pins": lambda a, f: {"pins": self.pins}, "dial": self.dial, "pair": self.pair, "unpin": self.unpin,
             "pair-code": lambda a, f: {"code": "CODE-" + a["role"], "expires_ms": a["ttl_s"]},
             "set-address": self.set_address,
-            "renew": lambda a, f: {"name": "hv1", "fingerprint": "ef" * 32, "not_after_ms": 10}})
+            "renew": lambda a, f: {"name": "hv1", "fingerprint": "ef" * 32, "not_after_ms": 10, "ktls": False,
+                                   "listen": []}})
         self.server.go()
 
     def dial(self, _args, _fds):
@@ -204,8 +214,7 @@ class Hvtls:
     def pair(self, args, _fds):
         if args["code"] != "right":
             raise CtlError("denied", "the code is wrong or was used", "ask for a new one")
-        peer = {"name": args.get("name", "hv3"), "fingerprint": "01" * 32, "role": "peer", "address": args["address"],
-                "not_after_ms": 1}
+        peer = pin(args.get("name", "hv3"), "01", "peer", args["address"])
         self.pins.append(peer)
         return {"peer": peer}
 
@@ -221,4 +230,4 @@ class Hvtls:
 
     def set_address(self, args, _fds):
         self.find(args["name"])["address"] = args["address"]
-        return {}
+        return {"peer": self.find(args["name"])}

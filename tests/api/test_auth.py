@@ -64,6 +64,26 @@ def test_role_belongs_to_the_connection(world):
     high.close()
 
 
+def test_connections_end_with_the_trust(world):
+    """Removed while connected: the kept connection and the stream are cut, others stay."""
+    world.hvtls.pins.append({"name": "someone", "fingerprint": "00" * 32, "role": "operator", "address": ""})
+    kept, stream = world.connect("operator"), world.connect("operator")
+    kept.sendall(b"GET /v1/host HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert b"200 OK" in kept.recv(65536)
+    stream.sendall(b"GET /v1/events HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n")
+    assert b"200 OK" in stream.recv(65536)
+    admin = world.connect("admin")      # he removes himself: gets his answer, and no more
+    admin.sendall(b"DELETE /v1/peers/someone HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert admin.recv(65536).startswith(b"HTTP/1.1 204")
+    assert admin.recv(65536) == b""
+    admin.close()
+    for s in (kept, stream):
+        while s.recv(65536):
+            pass
+        s.close()
+    assert world.get("/v1/host")["name"] == "hv1"
+
+
 def test_body_of_who_may_not_is_not_read(world):
     s = world.connect("viewer")
     s.sendall(b"PUT /v1/boot-files/k HTTP/1.1\r\nHost: x\r\nContent-Type: application/octet-stream\r\n"

@@ -2,7 +2,21 @@
 """Bad requests: each answer is a problem that names the thing and says what to do."""
 import pytest
 
-from world import VM
+from world import VM, World, until
+
+
+
+def vif(**v):
+    return {**VM, "vifs": [{"bridge": "b", **v}]}
+
+
+def disk(target):
+    return {**VM, "disks": [{"vdev": "xvda", "target": target}]}
+
+
+def without(key):
+    return {k: v for k, v in VM.items() if k != key}
+
 
 CASES = [
     # label, method, path, body (dict: JSON; bytes: as they are), content type, status, code, word in the detail
@@ -35,7 +49,7 @@ CASES = [
     ("large_cfg", "POST", "/v1/vms", b"x" * (70 << 10), "text/x-xlcfg", 413, "limit", "65536"),
     ("body_on_get", "GET", "/v1/vms", b"x", "application/json", 413, "limit", "0 bytes"),
     ("vm_name", "POST", "/v1/vms", {**VM, "name": "../x"}, None, 400, "usage", "../x"),
-    ("vm_no_name", "POST", "/v1/vms", {k: v for k, v in VM.items() if k != "name"}, None, 400, "usage", "name"),
+    ("vm_no_name", "POST", "/v1/vms", without("name"), None, 400, "usage", "name"),
     ("vm_unknown", "POST", "/v1/vms", {**VM, "vnc": 1}, None, 400, "usage", "vnc"),
     ("vm_memory", "POST", "/v1/vms", {**VM, "memory_mib": 1}, None, 400, "usage", "memory_mib"),
     ("vm_memory_text", "POST", "/v1/vms", {**VM, "memory_mib": "128"}, None, 400, "usage", "memory_mib"),
@@ -43,11 +57,11 @@ CASES = [
     ("vm_type", "POST", "/v1/vms", {**VM, "type": "hvm"}, None, 400, "usage", "hvm"),
     ("vm_uuid", "POST", "/v1/vms", {**VM, "uuid": "1-2-3"}, None, 400, "usage", "1-2-3"),
     ("vm_kernel", "POST", "/v1/vms", {**VM, "kernel": "/etc/shadow"}, None, 400, "usage", "/etc/shadow"),
-    ("vm_no_kernel", "POST", "/v1/vms", {k: v for k, v in VM.items() if k != "kernel"}, None, 400, "usage", "kernel"),
-    ("vm_mac", "POST", "/v1/vms", {**VM, "vifs": [{"mac": "01:00:00:00:00:00", "bridge": "b"}]}, None, 400, "usage", "vifs[0]"),
-    ("vm_bridge", "POST", "/v1/vms", {**VM, "vifs": [{"bridge": "a b"}]}, None, 400, "usage", "a b"),
-    ("vm_disk", "POST", "/v1/vms", {**VM, "disks": [{"vdev": "xvda", "target": "/data/host/key"}]}, None, 400, "usage", "/data/host"),
-    ("vm_disk_up", "POST", "/v1/vms", {**VM, "disks": [{"vdev": "xvda", "target": "/dev/../data/key"}]}, None, 400, "usage", "/dev/.."),
+    ("vm_no_kernel", "POST", "/v1/vms", without("kernel"), None, 400, "usage", "kernel"),
+    ("vm_mac", "POST", "/v1/vms", vif(mac="01:00:00:00:00:00"), None, 400, "usage", "vifs[0]"),
+    ("vm_bridge", "POST", "/v1/vms", vif(bridge="a b"), None, 400, "usage", "a b"),
+    ("vm_disk", "POST", "/v1/vms", disk("/data/host/key"), None, 400, "usage", "/data/host"),
+    ("vm_disk_up", "POST", "/v1/vms", disk("/dev/../data/key"), None, 400, "usage", "/dev/.."),
     ("vm_disk_twice", "POST", "/v1/vms", {**VM, "disks": VM["disks"] * 2}, None, 400, "usage", "xvda"),
     ("vm_boot_disk", "POST", "/v1/vms", {**VM, "boot": "disk"}, None, 400, "usage", "kernel"),
     ("vm_cmdline", "POST", "/v1/vms", {**VM, "cmdline": "a\nb"}, None, 400, "usage", "cmdline"),
@@ -61,10 +75,12 @@ CASES = [
     ("migrate_no_to", "POST", "/v1/vms/web0/migrate", {}, None, 400, "usage", "to"),
     ("migrate_ghost", "POST", "/v1/vms/web0/migrate", {"to": "ghost"}, None, 404, "not-found", "ghost"),
     ("migrate_client", "POST", "/v1/vms/web0/migrate", {"to": "laptop"}, None, 409, "refused", "laptop"),
-    ("migrate_streams", "POST", "/v1/vms/web0/migrate", {"to": "hv2", "streams": 4}, None, 400, "usage", "streams is 4"),
+    ("migrate_streams", "POST", "/v1/vms/web0/migrate", {"to": "hv2", "streams": 4}, None, 400, "usage",
+     "streams is 4"),
     ("migrate_stall", "POST", "/v1/vms/web0/migrate", {"to": "hv2", "on_stall": "pray"}, None, 400, "usage", "pray"),
     ("migrate_codec", "POST", "/v1/vms/web0/migrate", {"to": "hv2", "compress": "rar"}, None, 400, "usage", "rar"),
-    ("migrate_downtime", "POST", "/v1/vms/web0/migrate", {"to": "hv2", "max_downtime_ms": -1}, None, 400, "usage", "max_downtime_ms"),
+    ("migrate_downtime", "POST", "/v1/vms/web0/migrate", {"to": "hv2", "max_downtime_ms": -1}, None, 400, "usage",
+     "max_downtime_ms"),
     ("resolve_nothing", "POST", "/v1/vms/web0/resolve", {}, None, 409, "state", "doubt"),
     ("resolve_word", "POST", "/v1/vms/web0/resolve", {"outcome": "maybe"}, None, 400, "usage", "maybe"),
     ("pair_code_role", "POST", "/v1/host/pairing-codes", {"role": "root"}, None, 400, "usage", "root"),
@@ -80,7 +96,6 @@ CASES = [
 
 @pytest.fixture(scope="module")
 def host():
-    from world import World
     w = World().start()
     w.define(name="web0")
     yield w
@@ -108,14 +123,14 @@ def test_neighbours_down(fresh):
     """hvtls is gone: what needs it says so, the rest works."""
     fresh.start()
     fresh.hvtls.server.close()
-    from world import until
     until(lambda: fresh.ask("GET", "/v1/peers").status == 502, "hvtls to be missed")
     p = fresh.ask("GET", "/v1/certs").json
     assert "hvtls" in p["detail"] and p["remedy"]
     assert fresh.get("/v1/host")["name"] == "hv1"
 
 
-def test_broken_http(host):
+def test_broken_http(fresh):
+    host = fresh.start("--idle-timeout", "1s")
     for junk in (b"\0\0\0\0\r\n\r\n", b"GET /v1/host\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n",
                  b"GET /v1/host HTTP/1.1\r\n" + b"X: " + b"y" * 100000 + b"\r\n\r\n",
                  b"POST /v1/vms HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n"):

@@ -97,7 +97,8 @@ def test_silent_clients_are_closed(fresh):
     conns = [fresh.connect() for _ in range(20)]
     for i, s in enumerate(conns):
         if i % 2:
-            s.sendall(b"POST /v1/vms HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
+            s.sendall(b"POST /v1/vms HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                      b"Content-Length: 100\r\n\r\n{")
     for s in conns:
         while s.recv(4096):
             pass
@@ -160,6 +161,6 @@ def test_answers_have_the_documented_shape(world):
         elif "enum" in schema:
             assert value in schema["enum"], where
     for path, name in (("/v1/host", "Host"), ("/v1/vms", "Vms"), ("/v1/vms/web1", "VmInfo"), ("/v1/jobs", "Jobs"),
-                       (f"/v1/jobs/{job}", "Job"), ("/v1/events", "Events"), ("/v1/peers", "Peers"), ("/v1/certs", "Certs"),
-                       ("/v1/boot-files", "BootFiles")):
+                       (f"/v1/jobs/{job}", "Job"), ("/v1/events", "Events"), ("/v1/peers", "Peers"),
+                       ("/v1/certs", "Certs"), ("/v1/boot-files", "BootFiles")):
         fits(world.get(path), {"$ref": f"#/{name}"}, path)

@@ -3,6 +3,8 @@
 import os
 import signal
 
+import pytest
+
 from world import until
 
 
@@ -89,7 +91,8 @@ def test_chunked_upload(world):
 def test_chunked_body_over_the_limit(world):
     """The length is not told beforehand: stopped at the limit all the same."""
     s = world.connect()
-    s.sendall(b"POST /v1/vms HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")
+    s.sendall(b"POST /v1/vms HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+              b"Transfer-Encoding: chunked\r\n\r\n")
     sent = 0
     try:
         while sent < 64 << 20:
@@ -111,3 +114,20 @@ def test_ends_in_order(fresh):
     assert not os.path.exists(f"{fresh.run}/api.sock")
     idle.close()
     half.close()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="becomes another user, which needs root")
+def test_rights_are_given_up(fresh):
+    for d, _dirs, _files in os.walk(fresh.dir):
+        os.chown(d, 65534, 65534)
+        os.chmod(d, 0o755)
+    fresh.start("--user", "65534:65534")
+    with open(f"/proc/{fresh.proc.pid}/status") as f:
+        status = dict(line.split(":\t", 1) for line in f.read().splitlines() if ":\t" in line)
+    assert status["Uid"].split() == ["65534"] * 4 and status["Gid"].split() == ["65534"] * 4
+    assert (status["NoNewPrivs"], status["CapEff"].strip("0")) == ("1", "")
+    if "not filtered" not in fresh.log_text():
+        assert status["Seccomp"] == "2"
+    fresh.define()
+    fresh.run_vm()
+    assert put(fresh, "k", b"x" * 100000).status == 201

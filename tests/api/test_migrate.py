@@ -36,10 +36,10 @@ def moved(world, m):
 def test_straight_through(running):
     ident, m = begin(running, max_downtime_ms=150, on_stall="abort", compress="zlib", rate=1000000)
     assert m.role == "send"
-    assert {k: m.spec[k] for k in ("vm", "uuid", "peer", "address", "check_only", "max_downtime_ms", "max_rounds", "on_stall",
-                                   "streams", "compress", "rate_bytes_s", "resume")} == {
-        "vm": "web1", "uuid": UUID, "peer": "hv2", "address": "10.0.0.2:8443", "check_only": False, "max_downtime_ms": 150,
-        "max_rounds": 30, "on_stall": "abort", "streams": 1, "compress": "zlib", "rate_bytes_s": 1000000, "resume": False}
+    want = {"vm": "web1", "uuid": UUID, "peer": "hv2", "address": "10.0.0.2:8443", "check_only": False,
+            "max_downtime_ms": 150, "max_rounds": 30, "on_stall": "abort", "streams": 1, "compress": "zlib",
+            "rate_bytes_s": 1000000, "resume": False}
+    assert {k: m.spec[k] for k in want} == want
     assert m.spec["domd"] == f"{running.run}/domd/web1.sock"
     running.hvtls.lines[0].sendall(b"line")
     assert os.read(m.fds[0], 10) == b"line", "hvmigrate got the line that hvtls dialled"
@@ -102,7 +102,8 @@ def test_cancel(running):
 
 def test_refused_with_every_problem(running):
     ident, m = begin(running)
-    problems = [{"code": c, "detail": "d", "remedy": "r", "severity": "error"} for c in ("memory-short", "bridge-missing")]
+    problems = [{"code": c, "detail": "d", "remedy": "r", "severity": "error"}
+                for c in ("memory-short", "bridge-missing")]
     m.report("aborted", {"code": "refused", "detail": "hv2 refuses", "remedy": ""}, problems)
     job = running.wait_job(ident, "failed")
     assert job["error"]["problems"] == problems and job["error"]["code"] == "refused"
@@ -172,9 +173,10 @@ def test_operators_word(running, outcome, word):
     ident, m = in_doubt(running)
     a = running.ask("POST", "/v1/vms/web1/resolve", {"outcome": outcome})
     assert a.status == 409 and word in a.json["detail"] and "accept_risk" in a.json["remedy"]
-    assert running.ask("POST", "/v1/vms/web1/resolve", {"outcome": outcome, "accept_risk": True}, role="operator").status == 403
+    sure = {"outcome": outcome, "accept_risk": True}
+    assert running.ask("POST", "/v1/vms/web1/resolve", sure, role="operator").status == 403
     assert running.job(ident)["state"] == "in-doubt"
-    running.post("/v1/vms/web1/resolve", {"outcome": outcome, "accept_risk": True})
+    running.post("/v1/vms/web1/resolve", sure)
     claim = until(lambda: m.server.called("claim"), "hvmigrate to be told")[0]
     assert claim["outcome"] == {"here": "refused", "away": "taken"}[outcome]
     assert "vm.resolved" in running.events()
@@ -182,10 +184,53 @@ def test_operators_word(running, outcome, word):
 
 def test_operators_word_without_hvmigrate(running):
     ident, m = in_doubt(running)
+    running.spawn_fails = "migrate/"
     running.hvinit.end(f"migrate/{m.session}", 137)
-    until(lambda: "hvmigrate has died" in running.job(ident)["error"]["detail"] or not running.hvinit.units.get(
-        f"migrate/{m.session}"), "hvmigrate's end")
+    until(lambda: "cannot ask" in running.log_text(), "hvmigrate's start to be tried")
     running.post("/v1/vms/web1/resolve", {"outcome": "here", "accept_risk": True})
+    running.wait_job(ident, "cancelled")
+    running.wait_state("running")
+
+
+def reboot(world):
+    """Power cut: every process and every socket is gone, what is on the disk stays."""
+    world.end_hvapid()
+    for unit in list(world.hvinit.units):
+        world.hvinit.end(unit, 137)
+    world.hvinit.boot_id += "x"
+    world.start()
+
+
+@pytest.mark.parametrize("how", ["answer", "word"])
+def test_in_doubt_over_a_reboot(running, how):
+    """hvdomd and hvmigrate are started again, so that somebody can ask, and write the answer down."""
+    ident, m = in_doubt(running)
+    running.spawn_fails = "migrate/" if how == "word" else ""
+    reboot(running)
+    if how == "word":
+        running.post("/v1/vms/web1/resolve", {"outcome": "away", "accept_risk": True})
+        running.wait_job(ident)
+        assert running.unit("domd/web1").server.called("give-done") == [{"session": m.session}]
+    else:
+        again = until(lambda: running.hvinit.units.get(f"migrate/{m.session}"), "hvmigrate to be started again", 20)
+        assert again.spec["resume"] is True and "domd/web1" in running.hvinit.units
+        moved(running, again)
+        running.wait_job(ident)
+    assert running.get("/v1/vms/web1")["peer"] == "hv2"
+
+
+def test_moving_when_the_power_went(running):
+    ident, m = begin(running)
+    running.unit("domd/web1").record("giving", {"session": m.session})
+    reboot(running)
+    assert "stays here" in running.wait_job(ident, "failed")["error"]["detail"]
+    running.run_vm()
+
+
+def test_cancel_at_once(running):
+    """Before hvmigrate's socket is there: said as soon as it is."""
+    ident = running.post("/v1/vms/web1/migrate", {"to": "hv2"}, want=202)["job"]["id"]
+    running.ask("DELETE", f"/v1/jobs/{ident}")
     running.wait_job(ident, "cancelled")
     running.wait_state("running")
 
@@ -215,7 +260,6 @@ def test_arrival(world):
     assert v["state"] == "receiving" and v["job"]
     job = world.job(v["job"])
     assert (job["kind"], job["peer"], job["state"]) == ("receive", "hv2", "running")
-    other = ctl.CtlError
     assert [p["code"] for p in m.offer(VM)["problems"] if p["severity"] == "error"] == ["name-busy"]
     domd = world.unit("domd/web1")
     domd.uuid, domd.generation = UUID, 6
@@ -225,7 +269,7 @@ def test_arrival(world):
     world.wait_job(v["job"])
     v = world.get("/v1/vms/web1")
     assert (v["state"], v["generation"], v["peer"]) == ("running", 6, None) and v["config"]["memory_mib"] == 128
-    assert "vm.arrived" in world.events() and other
+    assert "vm.arrived" in world.events()
 
 
 def test_arrival_fails(world):
@@ -266,6 +310,24 @@ def test_hvapid_killed_while_one_arrives(world):
     m.report("moved")
     world.wait_job(ident)
     assert world.get("/v1/vms/web1")["generation"] == 6
+
+
+def test_power_went_while_one_arrived(world):
+    """Whoever was to decide is gone: refused for good, so that the source may have its answer."""
+    m = arriving(world)
+    m.offer(VM)
+    ident = world.get("/v1/vms/web1")["job"]
+    domd = world.unit("domd/web1")
+    domd.uuid, domd.generation = UUID, 5
+    domd.record("receiving", {"session": "s-of-the-source"}, peer="hv2")
+    reboot(world)
+    world.wait_job(ident, "failed")
+    until(lambda: not world.hvinit.units, "the new hvdomd to be dismissed")
+    assert world.get("/v1/vms?all=true")["vms"] == []
+    # The same without a job: an older hvapid forgot it.
+    domd.record("receiving", {"session": "older"}, peer="hv2")
+    world.restart()
+    until(lambda: '"refused"' in open(f"{world.data}/vm/web1/owner.json").read(), "the record to say refused")
 
 
 def codes(answer):

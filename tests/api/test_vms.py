@@ -21,6 +21,33 @@ def test_define_makes_uuid_and_mac(world):
     assert len(config["uuid"]) == 36 and config["vifs"][0]["mac"].startswith("00:16:3e:")
 
 
+CFG = b"""
+name = "web9"
+type = "pvh"
+memory = 128
+vcpus = 2
+kernel = "/data/boot/vmlinuz"
+ramdisk = "/data/boot/initrd.gz"
+cmdline = "console=hvc0 ro"
+disk = [ "/dev/disk/by-id/virtio-lun0,raw,xvda,rw" ]
+vif = [ "mac=00:16:3e:00:00:11,bridge=xenbr0" ]
+"""
+
+
+def test_define_from_xl_cfg(world):
+    a = world.ask("POST", "/v1/vms?autostart=true", raw=CFG, headers={"Content-Type": "text/x-xlcfg"})
+    assert a.status == 201, a.json
+    c = a.json["config"]
+    assert (c["name"], c["memory_mib"], c["vcpus"]) == ("web9", 128, 2)
+    assert (c["kernel"], c["ramdisk"]) == ("vmlinuz", "initrd.gz")
+    assert c["disks"] == [{"vdev": "xvda", "target": "/dev/disk/by-id/virtio-lun0", "mode": "rw", "format": "raw"}]
+    assert c["vifs"] == [{"mac": "00:16:3e:00:00:11", "bridge": "xenbr0"}] and a.json["autostart"] is True
+    for text, word in ((CFG.replace(b"web9", b"web8") + b"vnc = 1\n", "vnc"), (b"name = [", "xl.cfg:1"), (b"\0\0", "")):
+        a = world.ask("POST", "/v1/vms", raw=text, headers={"Content-Type": "text/x-xlcfg"})
+        assert a.status == 400 and a.json["code"] == "usage" and word in a.json["detail"], a.json
+    assert len(world.get("/v1/vms")["vms"]) == 1
+
+
 def test_start_stop(world):
     world.define()
     job = world.run_vm()
@@ -35,7 +62,9 @@ def test_start_stop(world):
     world.post("/v1/vms/web1/stop")
     world.wait_state("stopped")
     until(lambda: "domd/web1" not in world.hvinit.units, "hvdomd to end")
-    assert {"vm.defined", "vm.state", "job.started", "job.ended"} <= set(world.events())
+    assert {"vm.defined", "job.started", "job.ended"} <= set(world.events())
+    told = [e["data"]["state"] for e in world.get("/v1/events")["events"] if e["type"] == "vm.state"]
+    assert told == ["building", "running", "paused", "running", "stopped"]
 
 
 def test_start_fails(world):
@@ -43,11 +72,12 @@ def test_start_fails(world):
     world.create_fails = True
     ident = world.post("/v1/vms/web1/start", want=202)["job"]["id"]
     job = world.wait_job(ident, "failed")
-    assert job["error"] == {"code": "no-space", "detail": "not enough memory for the guest", "remedy": "stop another guest"}
+    assert job["error"] == {"code": "no-space", "detail": "not enough memory for the guest",
+                            "remedy": "stop another guest"}
     until(lambda: "domd/web1" not in world.hvinit.units, "the useless hvdomd to be stopped")
-    world.create_fails, world.spawn_fails = False, True
+    world.create_fails, world.spawn_fails = False, "domd/"
     world.wait_job(world.post("/v1/vms/web1/start", want=202)["job"]["id"], "failed")
-    world.spawn_fails = False
+    world.spawn_fails = ""
     world.run_vm()
 
 
@@ -91,13 +121,25 @@ def test_running_vm_is_found_again(world):
     world.wait_state("stopped")
 
 
+def test_hvinit_restarted_while_a_vm_starts(world):
+    world.define()
+    hvinit = world.hvinit
+    hvinit.server.close()
+    ident = world.post("/v1/vms/web1/start", want=202)["job"]["id"]
+    until(lambda: world.job(ident)["state"] == "running", "the job to begin")
+    hvinit.server = type(hvinit.server)(hvinit.server.path, hvinit.server.verbs).go()
+    world.wait_job(ident)
+
+
 def test_hvdomd_restarted(world):
     """Its keeper crashed: the VM is not stopped, and is asked again."""
     world.define()
     world.run_vm()
     domd = world.unit("domd/web1")
     domd.server.close()
+    world.hvinit.server.publish({"event": "unit", "unit": "domd/web1", "state": "failed", "status": 139})
     world.wait_state("unknown")
+    until(lambda: "unit.failed" in world.events(), "the event")
     assert world.ask("POST", "/v1/vms/web1/start").status == 409
     domd.server = type(domd.server)(domd.server.path, domd.server.verbs)
     domd.server.go()
@@ -151,7 +193,8 @@ def test_save_restore(world):
 
 def test_console(world):
     world.define()
-    assert world.ask("GET", "/v1/vms/web1/console", headers={"Connection": "Upgrade", "Upgrade": "hv-console"}).status == 409
+    upgrade = {"Connection": "Upgrade", "Upgrade": "hv-console"}
+    assert world.ask("GET", "/v1/vms/web1/console", headers=upgrade).status == 409
     world.run_vm()
     domd = world.unit("domd/web1")
     assert world.ask("GET", "/v1/vms/web1/console").status == 426

@@ -18,7 +18,8 @@ from fakes import Hvinit, Hvtls, UUID
 TOP = pathlib.Path(__file__).resolve().parent.parent.parent
 BUILD = pathlib.Path(os.environ.get("HVAPI_BUILD", TOP / "build"))
 HVAPID = pathlib.Path(os.environ.get("HVAPID", BUILD / "bin/hvapid"))
-VM = {"name": "web1", "uuid": UUID, "type": "pvh", "memory_mib": 128, "vcpus": 1, "kernel": "vmlinuz", "ramdisk": "initrd",
+VM = {"name": "web1", "uuid": UUID, "type": "pvh", "memory_mib": 128, "vcpus": 1, "kernel": "vmlinuz",
+      "ramdisk": "initrd",
       "vifs": [{"mac": "00:16:3e:00:00:10", "bridge": "xenbr0"}],
       "disks": [{"vdev": "xvda", "target": "/dev/disk/by-id/virtio-lun0"}]}
 
@@ -58,7 +59,8 @@ class World:
         self.run, self.data = f"{self.dir}/run", f"{self.dir}/data"
         for d in ("run/domd", "run/migrate", "data/vm", "data/save", "data/migrate", "data/boot"):
             os.makedirs(f"{self.dir}/{d}")
-        self.create_fails = self.spawn_fails = self.taken = False
+        self.create_fails = self.taken = False
+        self.spawn_fails = ""       # units that begin so
         self.build_gate = threading.Event()
         self.build_gate.set()
         self.proc = None
@@ -72,6 +74,7 @@ class World:
         threading.Thread(target=self._read_log, args=(self.proc,), daemon=True).start()
         assert self.ready.wait(20), "hvapid did not say that it is ready:\n" + self.log_text()
         until(lambda: "list" in [v for v, _ in self.hvinit.server.calls], "hvapid to ask hvinit")
+        until(lambda: self.hvtls.server.subscribed, "hvapid to listen to hvtls")
         return self
 
     def _read_log(self, proc):
@@ -89,6 +92,7 @@ class World:
         rc = self.proc.wait(20)
         self.proc = None
         self.hvinit.server.calls.clear()
+        self.hvtls.server.forget_clients()
         return rc
 
     def restart(self, *options):
@@ -118,11 +122,10 @@ class World:
         return ours
 
     def accept(self, theirs, role, alpn="http/1.1"):
+        peer = {"name": "hv2" if role == "peer" else "someone", "fingerprint": "ab" * 32, "role": role, "address": ""}
+        args = {"alpn": alpn, "from": "10.0.0.9", "transport": "pump", "peer": peer}
         try:
-            return ctl.call(f"{self.run}/hvapid.sock", "accept",
-                            {"alpn": alpn, "from": "10.0.0.9", "transport": "pump",
-                             "peer": {"name": "hv2" if role == "peer" else "someone", "fingerprint": "ab" * 32, "role": role,
-                                      "address": ""}}, [theirs.fileno()])
+            return ctl.call(f"{self.run}/hvapid.sock", "accept", args, [theirs.fileno()])
         finally:
             theirs.close()
 

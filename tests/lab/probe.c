@@ -1,318 +1,267 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ARP, ICMP echo and UDP, just enough of each.
+ * Pings go where the switch learned the guest to be, so a guest that moved
+ * and did not announce itself shows as a gap.  Who-has is asked of all ports,
+ * so a second copy shows as a second answer.
  */
 #include "tests/lab/probe.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "tests/lab/ports.h"
 
-enum {
-	ETH_BYTES = 14, IP_BYTES = 20, ARP_BYTES = 28, MIN_FRAME = 60, PING_BYTES = 56,
-	RTTS_MAX = 65536, UDP_PORT = 7000, ARP_AGAIN_MS = 200,
+enum { SEQS = 65536, RTTS_MAX = 65536 };
+
+struct moment {
+	const char *kind;
+	int port;
+	uint8_t mac[6];
+	uint64_t at_ms;
 };
 
-static const uint8_t my_mac[6] = { 2, 0, 0, 0, 0, 0x99 };
-static const uint8_t my_ip[4] = PROBE_IP;
-
-struct probe {
-	struct loop_timer *timer, *udp_timer;
-	void (*send)(void *arg, const uint8_t *f, size_t n);
-	void *arg;
-	uint8_t target[4], target_mac[6];
-	bool have_mac, pinging;
-	uint32_t every_ms;
+static struct {
+	struct loop_timer *timer;
+	uint8_t ip[4], mac[6];
+	bool have_mac, running;
+	unsigned every_ms, gap_ms;
 	uint16_t seq;
-	uint64_t sent_ns[65536];
-	uint64_t sent, received, start_ns, last_ns, longest_ns;
+	uint64_t sent_ns[SEQS];		/* 0: answered, or not sent */
+	uint64_t sent, received, duplicates, start_ns, last_ns, longest_ns;
 	struct { uint64_t at_ms, ms; } gaps[PROBE_GAPS_MAX];
-	unsigned n_gaps, n_rtts;
+	struct moment moves[PROBE_MOVES_MAX];
 	uint32_t rtts_us[RTTS_MAX];
-	/* the command under way */
-	uint8_t udp_ip[4], udp_mac[6];
-	uint16_t udp_to;
-	char udp_text[PROBE_TEXT_MAX];
-	unsigned udp_tries;
-	bool udp_have_mac;
-	void (*udp_done)(void *arg, const char *answer);
-	void *udp_arg;
-};
+	unsigned n_gaps, n_moves, n_rtts;
+} ping;
 
-static void put16(uint8_t *p, unsigned v)
+static struct {
+	struct loop_timer *timer;
+	uint8_t ip[4];
+	struct ctl_call *call;
+	json_t *answers;
+} who;
+
+static struct moment announces[PROBE_ANNOUNCES_MAX];
+static unsigned n_announces;
+
+static json_t *moments_json(const struct moment *m, unsigned n)
 {
-	p[0] = (uint8_t)(v >> 8);
-	p[1] = (uint8_t)v;
-}
+	json_t *list = json_array();
+	char mac[18];
 
-static unsigned get16(const uint8_t *p)
-{
-	return (unsigned)p[0] << 8 | p[1];
-}
-
-static uint16_t checksum(const uint8_t *p, size_t n)
-{
-	uint32_t sum = 0;
-
-	for (size_t i = 0; i + 1 < n; i += 2)
-		sum += get16(p + i);
-	if (n & 1)
-		sum += (uint32_t)p[n - 1] << 8;
-	while (sum >> 16)
-		sum = (sum & 0xffff) + (sum >> 16);
-	return (uint16_t)~sum;
-}
-
-bool probe_is_me(const uint8_t mac[6])
-{
-	return !memcmp(mac, my_mac, 6);
-}
-
-static void eth(uint8_t *f, const uint8_t *to, unsigned type)
-{
-	memcpy(f, to, 6);
-	memcpy(f + 6, my_mac, 6);
-	put16(f + 12, type);
-}
-
-static void send_arp(struct probe *p, unsigned op, const uint8_t *mac, const uint8_t *ip)
-{
-	static const uint8_t everyone[6] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
-	uint8_t f[MIN_FRAME] = { 0 }, *a = f + ETH_BYTES;
-
-	eth(f, mac ? mac : everyone, 0x0806);
-	put16(a, 1);
-	put16(a + 2, 0x0800);
-	a[4] = 6;
-	a[5] = 4;
-	put16(a + 6, op);
-	memcpy(a + 8, my_mac, 6);
-	memcpy(a + 14, my_ip, 4);
-	if (mac)
-		memcpy(a + 18, mac, 6);
-	memcpy(a + 24, ip, 4);
-	p->send(p->arg, f, sizeof(f));
-}
-
-/* Fills Ethernet and IPv4 headers for n bytes of payload; returns where those go. */
-static uint8_t *ip_frame(uint8_t *f, const uint8_t *mac, const uint8_t *ip, unsigned proto, size_t n)
-{
-	uint8_t *h = f + ETH_BYTES;
-
-	eth(f, mac, 0x0800);
-	h[0] = 0x45;
-	put16(h + 2, (unsigned)(IP_BYTES + n));
-	h[8] = 64;
-	h[9] = (uint8_t)proto;
-	memcpy(h + 12, my_ip, 4);
-	memcpy(h + 16, ip, 4);
-	put16(h + 10, checksum(h, IP_BYTES));
-	return h + IP_BYTES;
-}
-
-static void send_echo(struct probe *p)
-{
-	uint8_t f[ETH_BYTES + IP_BYTES + 8 + PING_BYTES] = { 0 };
-	uint8_t *c = ip_frame(f, p->target_mac, p->target, 1, 8 + PING_BYTES);
-
-	c[0] = 8;
-	put16(c + 4, 0x1234);
-	put16(c + 6, ++p->seq);
-	put16(c + 2, checksum(c, 8 + PING_BYTES));
-	p->sent_ns[p->seq] = clock_mono_ns();
-	p->sent++;
-	p->send(p->arg, f, sizeof(f));
-}
-
-static void on_timer(void *arg)
-{
-	struct probe *p = arg;
-
-	if (p->have_mac)
-		send_echo(p);
-	else
-		send_arp(p, 1, NULL, p->target);
-}
-
-static void on_reply(struct probe *p, const uint8_t *c)
-{
-	uint64_t now = clock_mono_ns(), gap = now - p->last_ns;
-
-	p->received++;
-	if (p->n_rtts < RTTS_MAX)
-		p->rtts_us[p->n_rtts++] = (uint32_t)((now - p->sent_ns[get16(c + 6)]) / 1000);
-	if (!p->last_ns)
-		p->start_ns = now;
-	else if (gap > p->longest_ns)
-		p->longest_ns = gap;
-	if (p->last_ns && gap > PROBE_GAP_MS * 1000000ull && p->n_gaps < PROBE_GAPS_MAX) {
-		p->gaps[p->n_gaps].at_ms = (p->last_ns - p->start_ns) / 1000000;
-		p->gaps[p->n_gaps++].ms = gap / 1000000;
+	for (unsigned i = 0; i < n; i++) {
+		snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", m[i].mac[0], m[i].mac[1], m[i].mac[2],
+			 m[i].mac[3], m[i].mac[4], m[i].mac[5]);
+		json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:I}", "kind", m[i].kind, "port",
+						      ports_name(m[i].port), "mac", mac, "at_ms",
+						      (json_int_t)m[i].at_ms));
 	}
-	p->last_ns = now;
+	return list;
 }
 
-static void send_udp(struct probe *p)
+static struct moment moment_now(const char *kind, int port, const uint8_t *mac)
 {
-	uint8_t f[ETH_BYTES + IP_BYTES + 8 + PROBE_TEXT_MAX] = { 0 };
-	size_t n = strlen(p->udp_text);
-	uint8_t *u = ip_frame(f, p->udp_mac, p->udp_ip, 17, 8 + n);
+	struct moment m = { .kind = kind, .port = port, .at_ms = clock_real_ms() };
 
-	put16(u, UDP_PORT);
-	put16(u + 2, p->udp_to);
-	put16(u + 4, (unsigned)(8 + n));	/* checksum 0: none */
-	memcpy(u + 8, p->udp_text, n);
-	p->send(p->arg, f, ETH_BYTES + IP_BYTES + 8 + n);
+	memcpy(m.mac, mac, 6);
+	return m;
 }
 
-static void udp_finish(struct probe *p, const char *answer)
+/* ---- pings, in the order they run ---- */
+
+static void on_ping_timer(void *arg)
 {
-	void (*done)(void *arg, const char *answer) = p->udp_done;
+	uint8_t f[ECHO_FRAME_BYTES];
 
-	p->udp_done = NULL;
-	loop_timer_stop(p->udp_timer);
-	if (done)
-		done(p->udp_arg, answer);
-}
-
-static void on_udp_timer(void *arg)
-{
-	struct probe *p = arg;
-
-	if (p->udp_tries++ >= PROBE_UDP_TRIES)
-		udp_finish(p, NULL);
-	else if (p->udp_have_mac)
-		send_udp(p);
-	else
-		send_arp(p, 1, NULL, p->udp_ip);
-}
-
-static void on_arp(struct probe *p, const uint8_t *a)
-{
-	if (get16(a + 6) == 1 && !memcmp(a + 24, my_ip, 4))
-		send_arp(p, 2, a + 8, a + 14);
-	if (p->pinging && !memcmp(a + 14, p->target, 4)) {
-		memcpy(p->target_mac, a + 8, 6);
-		p->have_mac = true;
-	}
-	if (p->udp_done && !p->udp_have_mac && !memcmp(a + 14, p->udp_ip, 4)) {
-		memcpy(p->udp_mac, a + 8, 6);
-		p->udp_have_mac = true;
-		send_udp(p);
-	}
-}
-
-static void on_udp(struct probe *p, const uint8_t *ip, const uint8_t *u, size_t n)
-{
-	char text[PROBE_TEXT_MAX + 1];
-
-	if (n < 8 || get16(u + 2) != UDP_PORT || get16(u) != p->udp_to || memcmp(ip + 12, p->udp_ip, 4) || !p->udp_done)
-		return;
-	size_t len = get16(u + 4) >= 8 ? get16(u + 4) - 8u : 0;
-
-	len = len < n - 8 ? len : n - 8;
-	len = len < PROBE_TEXT_MAX ? len : PROBE_TEXT_MAX;
-	memcpy(text, u + 8, len);
-	text[len] = '\0';
-	udp_finish(p, text);
-}
-
-void probe_frame(struct probe *p, const uint8_t *f, size_t n)
-{
-	const uint8_t *h = f + ETH_BYTES;
-
-	if (n >= ETH_BYTES + ARP_BYTES && get16(f + 12) == 0x0806) {
-		on_arp(p, h);
+	(void)arg;
+	if (!ping.have_mac) {
+		frame_arp_ask(f, ping.ip);
+		ports_send(f, ARP_FRAME_BYTES);
 		return;
 	}
-	if (n < ETH_BYTES + IP_BYTES + 8 || get16(f + 12) != 0x0800 || h[0] != 0x45 || memcmp(h + 16, my_ip, 4))
+	frame_echo(f, ping.mac, ping.ip, ++ping.seq);
+	ping.sent_ns[ping.seq] = clock_mono_ns();
+	ping.sent++;
+	ports_send(f, ECHO_FRAME_BYTES);
+}
+
+static void on_ping_mac(const uint8_t *mac)
+{
+	memcpy(ping.mac, mac, 6);
+	if (ping.have_mac)
 		return;
-	if (h[9] == 1 && h[IP_BYTES] == 0 && p->pinging && !memcmp(h + 12, p->target, 4))
-		on_reply(p, h + IP_BYTES);
-	else if (h[9] == 17)
-		on_udp(p, h, h + IP_BYTES, n - ETH_BYTES - IP_BYTES);
+	ping.have_mac = true;
+	loop_timer_set(ping.timer, ping.every_ms, ping.every_ms);
 }
 
-struct probe *probe_new(struct loop *l, void (*send)(void *arg, const uint8_t *f, size_t n), void *arg)
+static void ping_gap(uint64_t now_ns)
 {
-	struct probe *p = mem_alloc(sizeof(*p));
+	uint64_t gap_ns = now_ns - ping.last_ns, ms = gap_ns / 1000000;
 
-	p->send = send;
-	p->arg = arg;
-	p->timer = loop_timer_new(l, on_timer, p);
-	p->udp_timer = loop_timer_new(l, on_udp_timer, p);
-	return p;
+	if (gap_ns > ping.longest_ns)
+		ping.longest_ns = gap_ns;
+	if (ms < ping.gap_ms || ping.n_gaps == PROBE_GAPS_MAX)
+		return;
+	ping.gaps[ping.n_gaps].at_ms = clock_real_ms() - ms;
+	ping.gaps[ping.n_gaps++].ms = ms;
 }
 
-void probe_free(struct probe *p)
+static void on_echo(int from, const struct frame *f)
 {
-	loop_timer_free(&p->timer);
-	loop_timer_free(&p->udp_timer);
-	free(p);
+	uint64_t now_ns = clock_mono_ns();
+
+	if (!ping.sent_ns[f->seq]) {
+		ping.duplicates++;
+		return;
+	}
+	if (ping.n_rtts < RTTS_MAX)
+		ping.rtts_us[ping.n_rtts++] = (uint32_t)((now_ns - ping.sent_ns[f->seq]) / 1000);
+	ping.sent_ns[f->seq] = 0;
+	if (ping.received++)
+		ping_gap(now_ns);
+	ping.last_ns = now_ns;
+	if (!ping.n_moves || (ping.moves[ping.n_moves - 1].port != from && ping.n_moves < PROBE_MOVES_MAX))
+		ping.moves[ping.n_moves++] = moment_now("move", from, f->mac);
 }
 
-void probe_ping_start(struct probe *p, const uint8_t ip[4], uint32_t every_ms)
+void probe_ping(const uint8_t ip[4], unsigned every_ms, unsigned gap_ms)
 {
-	memcpy(p->target, ip, 4);
-	p->have_mac = false;
-	p->pinging = true;
-	p->every_ms = every_ms;
-	p->sent = p->received = p->start_ns = p->last_ns = p->longest_ns = 0;
-	p->n_gaps = p->n_rtts = 0;
-	loop_timer_set(p->timer, 1, every_ms);
+	struct loop_timer *timer = ping.timer;
+	uint16_t seq = ping.seq;
+
+	memset(&ping, 0, sizeof(ping));
+	ping.timer = timer;
+	ping.seq = seq;
+	memcpy(ping.ip, ip, 4);
+	ping.running = true;
+	ping.every_ms = every_ms;
+	ping.gap_ms = gap_ms;
+	ping.start_ns = clock_mono_ns();
+	loop_timer_set(ping.timer, 1, PROBE_ARP_AGAIN_MS);
 }
 
-void probe_ping_stop(struct probe *p)
+void probe_ping_stop(void)
 {
-	p->pinging = false;
-	loop_timer_stop(p->timer);
+	ping.running = false;
+	loop_timer_stop(ping.timer);
 }
 
 static int by_value(const void *a, const void *b)
 {
 	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
 	return x < y ? -1 : x > y;
 }
 
-static double rtt_ms(const struct probe *p, unsigned percent)
+static json_t *rtt_json(void)
 {
-	AUTO_FREE uint32_t *v = mem_alloc(sizeof(p->rtts_us));
+	AUTO_FREE uint32_t *v = mem_alloc((ping.n_rtts + 1) * sizeof(*v));
+	unsigned last = ping.n_rtts ? ping.n_rtts - 1 : 0;
 
-	if (!p->n_rtts)
-		return 0;
-	memcpy(v, p->rtts_us, p->n_rtts * sizeof(*v));
-	qsort(v, p->n_rtts, sizeof(*v), by_value);
-	return v[(uint64_t)(p->n_rtts - 1) * percent / 100] / 1000.0;
+	memcpy(v, ping.rtts_us, ping.n_rtts * sizeof(*v));
+	qsort(v, ping.n_rtts, sizeof(*v), by_value);
+	return json_pack("{s:f, s:f, s:f}", "median", v[last / 2] / 1e3, "p99", v[last * 99ul / 100] / 1e3, "max",
+			 v[last] / 1e3);
 }
 
-json_t *probe_ping_stat(const struct probe *p)
+json_t *probe_ping_stat(void)
 {
 	json_t *gaps = json_array();
-	uint64_t silent_ns = p->last_ns ? clock_mono_ns() - p->last_ns : 0;
+	uint64_t since_ns = ping.last_ns ? ping.last_ns : ping.start_ns;
 
-	for (unsigned i = 0; i < p->n_gaps; i++)
-		json_array_append_new(gaps, json_pack("{s:I, s:I}", "at_ms", (json_int_t)p->gaps[i].at_ms, "ms",
-						      (json_int_t)p->gaps[i].ms));
-	return json_pack("{s:I, s:I, s:I, s:f, s:f, s:o, s:{s:f, s:f}}", "sent", (json_int_t)p->sent, "received",
-			 (json_int_t)p->received, "lost", (json_int_t)(p->sent - p->received), "longest_gap_ms",
-			 (double)p->longest_ns / 1e6, "silent_ms", (double)silent_ns / 1e6, "gaps", gaps, "rtt_ms",
-			 "median", rtt_ms(p, 50), "p99", rtt_ms(p, 99));
+	for (unsigned i = 0; i < ping.n_gaps; i++)
+		json_array_append_new(gaps, json_pack("{s:I, s:I}", "at_ms", (json_int_t)ping.gaps[i].at_ms, "ms",
+						      (json_int_t)ping.gaps[i].ms));
+	return json_pack("{s:b, s:I, s:I, s:I, s:f, s:f, s:o, s:o, s:o}", "running", ping.running,
+			 "sent", (json_int_t)ping.sent, "received", (json_int_t)ping.received,
+			 "duplicates", (json_int_t)ping.duplicates, "longest_gap_ms", (double)ping.longest_ns / 1e6,
+			 "silent_ms", since_ns ? (double)(clock_mono_ns() - since_ns) / 1e6 : 0.0, "rtt_ms", rtt_json(),
+			 "gaps", gaps, "moves", moments_json(ping.moves, ping.n_moves));
 }
 
-bool probe_udp(struct probe *p, const uint8_t ip[4], uint16_t port, const char *text,
-	       void (*done)(void *arg, const char *answer), void *arg)
+/* ---- who-has ---- */
+
+static void on_who_over(void *arg)
 {
-	if (p->udp_done || strlen(text) >= sizeof(p->udp_text))
-		return false;
-	memcpy(p->udp_ip, ip, 4);
-	memcpy(p->udp_text, text, strlen(text) + 1);
-	p->udp_to = port;
-	p->udp_have_mac = false;
-	p->udp_tries = 0;
-	p->udp_done = done;
-	p->udp_arg = arg;
-	loop_timer_set(p->udp_timer, 1, PROBE_UDP_MS);
-	return true;
+	struct ctl_call *call = who.call;
+
+	(void)arg;
+	who.call = NULL;
+	if (call)
+		ctl_finish(call, json_pack("{s:o}", "answers", who.answers), NULL);
+}
+
+static void on_who_answer(int from, const struct frame *f)
+{
+	struct moment m = moment_now("who-has", from, f->mac);
+	json_t *list = moments_json(&m, 1);
+
+	json_array_extend(who.answers, list);
+	json_decref(list);
+}
+
+void probe_who_has(const uint8_t ip[4], unsigned wait_ms, struct ctl_call *c)
+{
+	uint8_t f[ARP_FRAME_BYTES];
+
+	on_who_over(NULL);		/* one at a time: an older question ends with what it has */
+	memcpy(who.ip, ip, 4);
+	who.answers = json_array();
+	who.call = ctl_defer(c);
+	loop_timer_set(who.timer, wait_ms ? wait_ms : 1, 0);
+	frame_arp_ask(f, ip);
+	ports_send(f, ARP_FRAME_BYTES);
+}
+
+/* ---- all frames ---- */
+
+static void note_announce(int from, const struct frame *f)
+{
+	bool arp = f->kind == FRAME_ARP_ASK || f->kind == FRAME_ARP_ANSWER;
+
+	if (f->kind != FRAME_RARP && !(arp && !memcmp(f->ip, f->to_ip, 4)))
+		return;
+	if (n_announces < PROBE_ANNOUNCES_MAX)
+		announces[n_announces++] = moment_now(arp ? "arp" : "rarp", from, f->mac);
+}
+
+json_t *probe_announces(bool clear)
+{
+	json_t *o = json_pack("{s:o}", "announces", moments_json(announces, n_announces));
+
+	if (clear)
+		n_announces = 0;
+	return o;
+}
+
+static void on_arp(int from, const struct frame *f)
+{
+	uint8_t answer[ARP_FRAME_BYTES];
+
+	if (f->kind == FRAME_ARP_ASK && !memcmp(f->to_ip, frame_my_ip, 4)) {
+		frame_arp_answer(answer, f->mac, f->ip);
+		ports_send(answer, sizeof(answer));
+	}
+	if (ping.running && !memcmp(f->ip, ping.ip, 4))
+		on_ping_mac(f->mac);
+	if (who.call && f->kind == FRAME_ARP_ANSWER && !memcmp(f->ip, who.ip, 4))
+		on_who_answer(from, f);
+}
+
+void probe_frame(int from, const struct frame *f)
+{
+	note_announce(from, f);
+	if (f->kind == FRAME_ARP_ASK || f->kind == FRAME_ARP_ANSWER)
+		on_arp(from, f);
+	else if (f->kind == FRAME_ECHO_ANSWER && !memcmp(f->ip, ping.ip, 4))
+		on_echo(from, f);
+}
+
+void probe_init(struct loop *l)
+{
+	ping.timer = loop_timer_new(l, on_ping_timer, NULL);
+	who.timer = loop_timer_new(l, on_who_over, NULL);
 }

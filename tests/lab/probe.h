@@ -1,43 +1,42 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A host of our own on the emulated network: pings a guest and remembers the
- * gaps, and sends it UDP commands.  It has one address, PROBE_IP.
+ * A host of our own on the emulated network that watches a guest from
+ * outside: pings it, tells the gaps, which port answered when, who announced
+ * what, and how many copies of it answer.  One guest is pinged at a time.
  */
 #ifndef TESTS_LAB_PROBE_H
 #define TESTS_LAB_PROBE_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <jansson.h>
 
+#include "base/ctl.h"
 #include "base/loop.h"
+#include "tests/lab/frames.h"
 
 enum {
-	FRAME_BYTES_MAX = 9216,
 	PROBE_GAPS_MAX = 256,
-	PROBE_GAP_MS = 100,		/* shorter silences are not listed */
-	PROBE_UDP_MS = 1000,		/* between tries of a command */
-	PROBE_UDP_TRIES = 10,
-	PROBE_TEXT_MAX = 1024,
+	PROBE_MOVES_MAX = 64,
+	PROBE_ANNOUNCES_MAX = 256,
+	PROBE_ARP_AGAIN_MS = 200,
 };
-#define PROBE_IP { 10, 77, 0, 99 }
 
-struct probe;
+void probe_init(struct loop *l);
+/* One frame that is for us, or a broadcast. */
+void probe_frame(int from, const struct frame *f);
 
-/* send: gives a frame to the switch as if it came from a port of its own. */
-struct probe *probe_new(struct loop *l, void (*send)(void *arg, const uint8_t *f, size_t n), void *arg);
-void probe_free(struct probe *p);
-/* A frame for us, or a broadcast. */
-void probe_frame(struct probe *p, const uint8_t *f, size_t n);
-bool probe_is_me(const uint8_t mac[6]);
+/* Starts anew: all counters at zero.  Silences of gap_ms and more are listed. */
+void probe_ping(const uint8_t ip[4], unsigned every_ms, unsigned gap_ms);
+/* Sends no more; answers that are on their way still count. */
+void probe_ping_stop(void);
+/* {running, sent, received, duplicates, longest_gap_ms, silent_ms, rtt_ms: {median, p99, max},
+ *  gaps: [{at_ms, ms}], moves: [{port, at_ms}]}; at_ms is real time: the last answer before the gap, the first
+ * one from that port.  silent_ms: since the last answer (or the start). */
+json_t *probe_ping_stat(void);
 
-void probe_ping_start(struct probe *p, const uint8_t ip[4], uint32_t every_ms);
-void probe_ping_stop(struct probe *p);
-/* {sent, received, lost, longest_gap_ms, silent_ms, gaps: [{at_ms, ms}], rtt_ms: {median, p99}} since the start */
-json_t *probe_ping_stat(const struct probe *p);
-/* One command at a time.  done gets the answer, or NULL when none came. */
-bool probe_udp(struct probe *p, const uint8_t ip[4], uint16_t port, const char *text,
-	       void (*done)(void *arg, const char *answer), void *arg);
+/* Answers the call with {answers: [{mac, port}]}: who claims the address within wait_ms, asked of all. */
+void probe_who_has(const uint8_t ip[4], unsigned wait_ms, struct ctl_call *c);
+
+/* {announces: [{kind: "arp"/"rarp", mac, port, at_ms}]}: gratuitous ones, newest last; clear forgets them. */
+json_t *probe_announces(bool clear);
 
 #endif

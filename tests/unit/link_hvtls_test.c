@@ -3,13 +3,12 @@
  * Two hosts: pairing by code, dialling both ways with bytes through the pump,
  * and everything that pairing must refuse.
  */
+#include <errno.h>
 #include <sys/socket.h>
 #include <arpa/inet.h>
 
 #include "tests/unit/link_rig.h"
 #include "base/buf.h"
-#include "base/record.h"
-#include "link/client.h"
 
 static struct rig_host a, b;
 
@@ -34,6 +33,13 @@ static int down(void **state)
 static int dial(struct rig_host *from, const char *peer, int *out_fd)
 {
 	return rig_call(from, HVTLS_DIAL, json_pack("{ss ss}", "peer", peer, "alpn", "hv-migrate/1"), NULL, out_fd);
+}
+
+static void move_to(struct rig_host *x, const char *name, const char *address)
+{
+	json_t *args = json_pack("{ss ss}", "name", name, "address", address);
+
+	rig_ok(rig_call(x, HVTLS_SET_ADDRESS, args, NULL, NULL));
 }
 
 struct copy {
@@ -98,7 +104,8 @@ static void dial_and_exchange(struct rig_host *from, struct rig_host *to, const 
 	assert_true(fd >= 0);
 	rig_until(to->n_got > before);
 	assert_string_equal(json_string_value(json_object_get(to->got, "alpn")), "hv-migrate/1");
-	assert_string_equal(json_string_value(json_object_get(to->got, "transport")), "pump");
+	assert_string_equal(json_string_value(json_object_get(to->got, "transport")),
+			    to->h->ktls ? HVTLS_TRANSPORT_KTLS : HVTLS_TRANSPORT_PUMP);
 	exchange(fd, to->got_fd, n);
 	fd_close(&fd);
 	fd_close(&to->got_fd);
@@ -137,7 +144,7 @@ static void pins_outlive_restart_and_renewal(void **state)
 	rig_start(&a, "hv1");
 	dial_and_exchange(&a, &b, "hv2", 70000);
 	/* The port of a has changed with the restart. */
-	rig_ok(rig_call(&b, HVTLS_SET_ADDRESS, json_pack("{ss ss}", "name", "hv1", "address", rig_address(&a)), NULL, NULL));
+	move_to(&b, "hv1", rig_address(&a));
 	dial_and_exchange(&b, &a, "hv1", 70000);
 }
 
@@ -163,12 +170,14 @@ static void unpin_cuts_what_is_carried(void **state)
 	char c;
 
 	(void)state;
+	if (a.h->ktls)
+		skip();		/* the kernel has it, out of reach */
 	rig_pair(&a, &b);
 	rig_ok(dial(&a, "hv2", &fd));
 	rig_until(b.n_got == 1);
 	rig_ok(rig_call(&b, HVTLS_UNPIN, json_pack("{ss}", "name", "hv1"), NULL, NULL));
 	rig_until(!a.h->carried && !b.h->carried);
-	assert_int_equal(read(fd, &c, 1), 0);
+	rig_until(recv(fd, &c, 1, MSG_DONTWAIT) == 0);
 	assert_int_equal(send(fd, "x", 1, MSG_NOSIGNAL), -1);
 	fd_close(&fd);
 }
@@ -183,7 +192,7 @@ static void wrong_key_at_the_address_is_refused(void **state)
 	rig_up(&c, "hv3");
 	rig_pair(&a, &b);
 	rig_pair(&a, &c);
-	rig_ok(rig_call(&a, HVTLS_SET_ADDRESS, json_pack("{ss ss}", "name", "hv2", "address", rig_address(&c)), NULL, NULL));
+	move_to(&a, "hv2", rig_address(&c));
 	assert_int_equal(dial(&a, "hv2", &fd), -1);
 	assert_int_equal(rig_err.code, ERR_REFUSED);
 	assert_non_null(strstr(rig_err.detail, "who answers is not hv2"));
@@ -226,10 +235,11 @@ static void codes_are_refused(void **state)
 static void expired_code_is_refused(void **state)
 {
 	char code[PAIR_CODE_TEXT_BYTES];
+	uint64_t end_ms = clock_real_ms() + 50;
 
 	(void)state;
-	rig_ok(hvtls_make_code(b.h, ROLE_PEER, NULL, clock_real_ms() + 1, code, &rig_err));
-	rig_until(clock_real_ms() > 0 && (loop_once(rig_loop, 5), true));
+	rig_ok(hvtls_make_code(b.h, ROLE_PEER, NULL, end_ms, code, &rig_err));
+	rig_until(clock_real_ms() > end_ms);
 	assert_int_equal(pair_with(&a, &b, code), -1);
 	assert_int_equal(rig_err.code, ERR_DENIED);
 	assert_null(pins_by_name(b.h->pins, "hv1"));
@@ -323,10 +333,12 @@ static void one_in_the_middle(struct middle *m, const char *code)
 {
 	struct rig_task t;
 	char address[32];
+	json_t *args;
 
 	snprintf(address, sizeof(address), "127.0.0.1:%u", m->port);
+	args = json_pack("{ss ss}", "address", address, "code", code);
 	rig_task_start(&t, middle_run, m);
-	assert_int_equal(rig_call(&a, HVTLS_PAIR, json_pack("{ss ss}", "address", address, "code", code), NULL, NULL), -1);
+	assert_int_equal(rig_call(&a, HVTLS_PAIR, args, NULL, NULL), -1);
 	rig_task_end(&t);
 }
 
@@ -376,8 +388,7 @@ static void without_hvapid_connections_close(void **state)
 	ctl_server_free(b.apid);
 	b.apid = NULL;
 	rig_ok(dial(&a, "hv2", &fd));
-	rig_until(!a.h->carried);
-	assert_int_equal(read(fd, &c, 1), 0);
+	rig_until(recv(fd, &c, 1, MSG_DONTWAIT) == 0);
 	fd_close(&fd);
 	snprintf(path, sizeof(path), "%s/%s", b.run, HVAPID_SOCKET);
 	rig_ok(ctl_server_new(rig_loop, path, 0600, getuid(), rig_apid_verbs, &b, &b.apid, &rig_err));

@@ -7,23 +7,18 @@
 #ifndef TESTS_UNIT_LINK_RIG_H
 #define TESTS_UNIT_LINK_RIG_H
 
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/ctl.h"
 #include "base/fd.h"
-#include "base/js.h"
-#include "base/log.h"
 #include "hvapi/hvapid_ctl.h"
 #include "link/hvtls.h"
 #include "link/hvtls_ctl.h"
-#include "tests/unit/check.h"
+#include "tests/unit/link_task.h"
 
-enum { RIG_WAIT_MS = 20000, RIG_LIMIT_MS = 700 };
+enum { RIG_LIMIT_MS = 700 };
 
 struct rig_host {
 	struct hvtls *h;
@@ -35,25 +30,6 @@ struct rig_host {
 	struct ctl_client *events;
 	json_t *seen;			/* events, in order */
 };
-
-static struct loop *rig_loop;
-static struct err rig_err;
-
-#define rig_ok(call) do { \
-	rig_err = (struct err)ERR_INIT; \
-	if ((call) < 0) \
-		fail_msg("%s: %s: %s", #call, err_name(rig_err.code), rig_err.detail); \
-} while (0)
-
-/* Runs the loop until the condition holds. */
-#define rig_until(cond) do { \
-	uint64_t end_ = clock_mono_ms() + RIG_WAIT_MS; \
-	while (!(cond)) { \
-		loop_once(rig_loop, 20); \
-		if (clock_mono_ms() > end_) \
-			fail_msg("waited %d ms for %s", RIG_WAIT_MS, #cond); \
-	} \
-} while (0)
 
 static inline int rig_accept(void *arg, struct ctl_call *c, const json_t *in, json_t **out, struct err *e)
 {
@@ -93,8 +69,8 @@ static inline void rig_start(struct rig_host *x, const char *name)
 	rig_ok(ctl_connect(path, &x->events, &rig_err));
 	rig_ok(ctl_client_attach(x->events, rig_loop, rig_event, NULL, x, &rig_err));
 	rig_ok(ctl_send(x->events, "subscribe", NULL, NULL, 0, NULL, NULL, &rig_err));
-	loop_once(rig_loop, 20);
-	loop_once(rig_loop, 20);
+	for (int i = 0; i < 10 && !x->h->ktls; i++)
+		loop_once(rig_loop, 5);	/* the subscription, and the look for kernel TLS */
 }
 
 static inline void rig_stop(struct rig_host *x)
@@ -144,45 +120,6 @@ static inline const char *rig_address(const struct rig_host *x)
 
 	snprintf(text, sizeof(text), "127.0.0.1:%u", x->h->port);
 	return text;
-}
-
-/* Something that blocks, on a thread, while the loop runs here. */
-struct rig_task {
-	void (*fn)(void *arg);
-	void *arg;
-	pthread_t thread;
-	atomic_bool over;
-};
-
-static inline void *rig_task_main(void *arg)
-{
-	struct rig_task *t = arg;
-
-	t->fn(t->arg);
-	atomic_store(&t->over, true);
-	return NULL;
-}
-
-static inline void rig_task_start(struct rig_task *t, void (*fn)(void *arg), void *arg)
-{
-	t->fn = fn;
-	t->arg = arg;
-	atomic_init(&t->over, false);
-	assert_int_equal(pthread_create(&t->thread, NULL, rig_task_main, t), 0);
-}
-
-static inline void rig_task_end(struct rig_task *t)
-{
-	rig_until(atomic_load(&t->over));
-	pthread_join(t->thread, NULL);
-}
-
-static inline void rig_run(void (*fn)(void *arg), void *arg)
-{
-	struct rig_task t;
-
-	rig_task_start(&t, fn, arg);
-	rig_task_end(&t);
 }
 
 struct rig_request {
@@ -252,18 +189,6 @@ static inline const char *rig_seen(const struct rig_host *x, const char *kind, c
 			return json_string_value(json_object_get(ev, member));
 	}
 	return NULL;
-}
-
-static inline void rig_open(void)
-{
-	log_init("test", LOG_ERR);
-	rig_ok(loop_new(&rig_loop, &rig_err));
-}
-
-static inline void rig_close(void)
-{
-	loop_free(rig_loop);
-	rig_loop = NULL;
 }
 
 #endif

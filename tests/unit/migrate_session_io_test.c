@@ -100,12 +100,12 @@ static void likely(struct walk *w, struct mig_event *ev, struct mig_msg *m)
 		{ MIG_EV_STREAM_PROGRESS, 0, 0 }, { MIG_EV_MSG, 0, MIG_STREAM_END }, { MIG_EV_RECEIVE_READY, 0, 0 },
 		{ MIG_EV_STREAM_DONE, 0, 0 }, { MIG_EV_MSG, 0, MIG_COMMIT }, { MIG_EV_DONE, MIG_ACT_TAKE, 0 },
 	};
-	/* In the order of a move: the state's number tells roughly where it is. */
-	uint32_t near = w->s.state < 2 ? 0 : w->s.state - 2, i = near + rnd(w, 2);
+	/* States are numbered in the order of a move, so the number says what comes next; `receive` takes four. */
+	uint32_t i = w->s.state < 2 ? 0 : w->s.state - 2;
 
 	_Static_assert(ARRAY_LEN(send) == ARRAY_LEN(recv), "one index for both");
-	if (w->s.role == MIG_ROLE_RECV && near >= 3)
-		i = 3 + rnd(w, 6);
+	if (w->s.role == MIG_ROLE_RECV && i >= 3)
+		i = i == 3 ? 3 + rnd(w, 4) : i + 3;
 	i = i < ARRAY_LEN(send) ? i : ARRAY_LEN(send) - 1;
 	ev->kind = w->s.role == MIG_ROLE_SEND ? send[i].kind : recv[i].kind;
 	ev->act = w->s.role == MIG_ROLE_SEND ? send[i].act : recv[i].act;
@@ -148,7 +148,7 @@ static void walk(struct walk *w, enum mig_role role, uint64_t seed)
 
 	memset(w, 0, sizeof(*w));
 	w->seed = w->rng = seed;
-	calm = rnd(w, 60);	/* so many steps of a move that nothing disturbs, then anything */
+	calm = rnd(w, 12);	/* so many steps of a move that nothing disturbs, then anything */
 	session_init(&w->s, role, &sp);
 	session_event(&w->s, &ev, 0);
 	ev.kind = MIG_EV_LINK_UP;
@@ -172,9 +172,9 @@ static void source(void **state)
 		refused += w.commit_sent && w.word_refused;
 	}
 	/* A walk that never gets anywhere would hold every rule. */
-	print_message("%u %u %u\n", finished, committed, refused);	assert_in_range(finished, SEEDS * 9 / 10, SEEDS);
+	assert_in_range(finished, SEEDS * 9 / 10, SEEDS);
 	assert_in_range(committed, SEEDS / 20, SEEDS);
-	assert_in_range(refused, SEEDS / 200, SEEDS);
+	assert_in_range(refused, SEEDS / 50, SEEDS);
 }
 
 static void target(void **state)
@@ -189,9 +189,9 @@ static void target(void **state)
 		took += w.take_said;
 		both += w.take_said && w.refuse_said;
 	}
-	print_message("%u %u %u\n", finished, took, both);	assert_in_range(finished, SEEDS * 9 / 10, SEEDS);
+	assert_in_range(finished, SEEDS * 9 / 10, SEEDS);
 	assert_in_range(took, SEEDS / 20, SEEDS);
-	assert_in_range(both, SEEDS / 200, SEEDS);
+	assert_in_range(both, SEEDS / 500, SEEDS);
 }
 
 int main(void)

@@ -213,7 +213,8 @@ static void play(const struct play *c)
 		drain(&s, got, sizeof(got), &outcome);
 		if (strcmp(got, c->steps[i].want))
 			fail_msg("%s, step %zu (%s): got \"%s\", want \"%s\"; state %s", c->label, i,
-				 c->steps[i].ev ? c->steps[i].ev : "start", got, c->steps[i].want, session_state_name(&s));
+				 c->steps[i].ev ? c->steps[i].ev : "start", got, c->steps[i].want,
+				 session_state_name(&s));
 	}
 	if (outcome != c->outcome)
 		fail_msg("%s: outcome %d, want %d", c->label, outcome, c->outcome);
@@ -237,7 +238,8 @@ static const struct play sends[] = {
 	{ "refused_by_checks", MIG_ROLE_SEND, .steps = {
 		TO_OFFER, { "msg:refuse", "send:abort close-link give-abort" }, BACK }, .outcome = MIG_DONE_ABORTED },
 	{ "codec_not_offered", MIG_ROLE_SEND, .steps = {
-		TO_OFFER, { "msg:accept=zstd", "send:abort close-link give-abort" }, BACK }, .outcome = MIG_DONE_ABORTED },
+		TO_OFFER, { "msg:accept=zstd", "send:abort close-link give-abort" }, BACK },
+	  .outcome = MIG_DONE_ABORTED },
 	{ "give_begin_refused", MIG_ROLE_SEND, .steps = {
 		{ NULL, "give-begin" }, { "link-up", "" }, { "fail:give-begin", "send:abort close-link give-abort" },
 		{ "none:give-abort", "finish" } }, .outcome = MIG_DONE_ABORTED },
@@ -245,12 +247,14 @@ static const struct play sends[] = {
 		{ NULL, "give-begin" }, { "done:give-begin", "give-abort" }, BACK }, .outcome = MIG_DONE_ABORTED },
 	{ "hello_of_another_session", MIG_ROLE_SEND, .steps = {
 		{ NULL, "give-begin" }, { "link-up", "" }, { "done:give-begin", "send:hello" },
-		{ "msg:hello=other-session", "send:abort close-link give-abort" }, BACK }, .outcome = MIG_DONE_ABORTED },
+		{ "msg:hello=other-session", "send:abort close-link give-abort" }, BACK },
+	  .outcome = MIG_DONE_ABORTED },
 	{ "cancel_in_precopy_stops_the_saver_first", MIG_ROLE_SEND, .steps = {
 		TO_OFFER, { "msg:accept", "start-stream" }, { "cancel", "send:abort close-link stop-stream" },
 		{ "cancel", "" }, { "done:stop-stream", "give-abort" }, BACK }, .outcome = MIG_DONE_ABORTED },
 	{ "saver_that_does_not_stop", MIG_ROLE_SEND, .steps = {
-		TO_OFFER, { "msg:accept", "start-stream" }, { "link-down", "stop-stream" }, { "timer", "give-abort" }, BACK },
+		TO_OFFER, { "msg:accept", "start-stream" }, { "link-down", "stop-stream" },
+		{ "timer", "give-abort" }, BACK },
 	  .outcome = MIG_DONE_ABORTED },
 	{ "peer_aborts_in_ready", MIG_ROLE_SEND, .steps = {
 		TO_READY, { "msg:abort", "send:abort close-link give-abort" }, BACK }, .outcome = MIG_DONE_ABORTED },
@@ -277,9 +281,11 @@ static const struct play sends[] = {
 		TO_DOUBT, { "link-up", "send:query" }, { "msg:answer=refused", "close-link give-abort!" }, BACK },
 	  .outcome = MIG_DONE_ABORTED },
 	{ "doubt_unknown_asks_again", MIG_ROLE_SEND, .steps = {
-		TO_DOUBT, { "link-up", "send:query" }, { "msg:answer=unknown", "close-link" }, { "ask-now", "dial" } } },
+		TO_DOUBT, { "link-up", "send:query" }, { "msg:answer=unknown", "close-link" },
+		{ "ask-now", "dial" } } },
 	{ "doubt_answer_of_another_session", MIG_ROLE_SEND, .steps = {
-		TO_DOUBT, { "link-up", "send:query" }, { "msg:answer=other-session", "close-link" }, { "timer", "dial" } } },
+		TO_DOUBT, { "link-up", "send:query" }, { "msg:answer=other-session", "close-link" },
+		{ "timer", "dial" } } },
 	{ "claimed", MIG_ROLE_SEND, .steps = { TO_DOUBT, { "claim:refused", "give-abort!" }, BACK },
 	  .outcome = MIG_DONE_ABORTED },
 	{ "claim_without_doubt", MIG_ROLE_SEND, .steps = { TO_HANDED, { "claim:refused", "" } } },
@@ -312,7 +318,8 @@ static const struct play recvs[] = {
 	  .outcome = MIG_DONE_CHECKED },
 	{ "checks_refuse", MIG_ROLE_RECV, .steps = { R_OFFER, { "fail:check", "send:refuse finish" } },
 	  .outcome = MIG_DONE_ABORTED },
-	{ "nothing_comes", MIG_ROLE_RECV, .steps = { { NULL, "" }, { "link-up", "" }, { "timer", "send:abort finish" } },
+	{ "nothing_comes", MIG_ROLE_RECV, .steps = {
+		{ NULL, "" }, { "link-up", "" }, { "timer", "send:abort finish" } },
 	  .outcome = MIG_DONE_ABORTED },
 	{ "commit_first", MIG_ROLE_RECV, .steps = {
 		{ NULL, "" }, { "link-up", "" }, { "msg:commit", "send:abort finish" } }, .outcome = MIG_DONE_ABORTED },
@@ -359,7 +366,8 @@ static const struct play recvs[] = {
 	  .outcome = MIG_DONE_ANSWERED },
 	{ "query_refused", MIG_ROLE_RECV, .steps = { R_QUERY, { "done:look=refused", "send:answer=refused finish" } },
 	  .outcome = MIG_DONE_ANSWERED },
-	{ "query_written_over", MIG_ROLE_RECV, .steps = { R_QUERY, { "done:look=later", "send:answer=refused finish" } },
+	{ "query_written_over", MIG_ROLE_RECV, .steps = {
+		R_QUERY, { "done:look=later", "send:answer=refused finish" } },
 	  .outcome = MIG_DONE_ANSWERED },
 	{ "query_no_record", MIG_ROLE_RECV, .steps = { R_QUERY, { "done:look=none", "send:answer=unknown finish" } },
 	  .outcome = MIG_DONE_ANSWERED },

@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * All nodes of a device appear in one transaction, so no back-end ever sees
+ * half of one.
+ */
+#include "xen/xdev.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#include "base/clock.h"
+#include "base/js.h"
+#include "xen/xs.h"
+
+enum { XDEV_POLL_MS = 200, PATH_HALF = 160, STATE_INIT_WAIT = 2, XVD_MAJOR = 202, XVD_MINORS = 16 };
+
+struct prep {
+	struct xs *xs;
+	const json_t *vm;
+	bool (*cancelled)(void *arg);
+	void *arg;
+	uint64_t end_ms;
+	unsigned domid;
+	const char *uuid;
+	/* of the device being written */
+	char front[PATH_HALF], back[PATH_HALF], book[PATH_HALF];
+};
+
+/* One more wait for a watch; false: time is up or nobody wants it any more. */
+static bool go_on(struct prep *p, const char *what, struct err *e)
+{
+	if (p->cancelled(p->arg)) {
+		err_set(e, ERR_CANCELLED, "cancelled while waiting for %s", what);
+		return false;
+	}
+	if (clock_mono_ms() >= p->end_ms) {
+		err_set(e, ERR_TIMEOUT, "waited %d s for %s", XDEV_WAIT_MS / 1000, what);
+		return false;
+	}
+	xs_wait(p->xs, XDEV_POLL_MS);
+	return true;
+}
+
+static void look_at_domain(void *arg, const char *name)
+{
+	struct prep *p = arg;
+	struct err ignored = ERR_INIT;
+	char vm[XS_VALUE_BYTES];
+
+	if (xs_get(p->xs, vm, &ignored, "/local/domain/%s/vm", name) == 0 && !strncmp(vm, "/vm/", 4) &&
+	    !strcasecmp(vm + 4, p->uuid) && xs_has(p->xs, "/local/domain/%s/device", name))
+		p->domid = (unsigned)strtoul(name, NULL, 10);
+}
+
+static int find_domain(struct prep *p, struct err *e)
+{
+	if (xs_watch_add(p->xs, "/local/domain", e) < 0)
+		return -1;
+	for (;;) {
+		if (xs_each(p->xs, "/local/domain", look_at_domain, p, e) < 0 && e->code != ERR_NOT_FOUND)
+			return -1;
+		if (p->domid)
+			break;
+		if (!go_on(p, "libxl to make the domain", e))
+			return -1;
+	}
+	xs_watch_del(p->xs, "/local/domain");
+	return 0;
+}
+
+/* ---- nodes ---- */
+
+struct pair {
+	const char *key;
+	const char *value;
+};
+
+static int put_all(struct prep *p, const char *base, unsigned owner, unsigned reader, const struct pair *kv, struct err *e)
+{
+	if (xs_put(p->xs, "", e, "%s", base) < 0 || xs_allow(p->xs, owner, reader, e, "%s", base) < 0)
+		return -1;
+	for (; kv->key; kv++)
+		if (xs_put(p->xs, kv->value, e, "%s/%s", base, kv->key) < 0 ||
+		    xs_allow(p->xs, owner, reader, e, "%s/%s", base, kv->key) < 0)
+			return -1;
+	return 0;
+}
+
+static int put_device(struct prep *p, const struct pair *front, const struct pair *back, struct err *e)
+{
+	char domid[12];
+
+	snprintf(domid, sizeof(domid), "%u", p->domid);
+	const struct pair front_all[] = { { "backend", p->back }, { "backend-id", "0" }, { "state", "1" }, { NULL, NULL } };
+	const struct pair back_all[] = { { "frontend", p->front }, { "frontend-id", domid }, { "online", "1" },
+					 { "state", "1" }, { NULL, NULL } };
+	const struct pair book[] = { { "frontend", p->front }, { "backend", p->back }, { NULL, NULL } };
+
+	if (put_all(p, p->front, p->domid, 0, front, e) < 0 || put_all(p, p->back, 0, p->domid, back, e) < 0 ||
+	    put_all(p, p->book, 0, 0, book, e) < 0)
+		return -1;
+	if (put_all(p, p->front, p->domid, 0, front_all, e) < 0)
+		return -1;
+	return put_all(p, p->back, 0, p->domid, back_all, e);
+}
+
+/* The whole device at once; again if somebody else wrote meanwhile. */
+static int add_device(struct prep *p, const char *kind, const char *id, const struct pair *front,
+		      const struct pair *back, struct err *e)
+{
+	snprintf(p->front, sizeof(p->front), "/local/domain/%u/device/%s/%s", p->domid, kind, id);
+	snprintf(p->back, sizeof(p->back), "/local/domain/0/backend/%s/%u/%s", kind, p->domid, id);
+	snprintf(p->book, sizeof(p->book), "/libxl/%u/device/%s/%s", p->domid, kind, id);
+	for (;;) {
+		if (xs_begin(p->xs, e) < 0)
+			return -1;
+		if (put_device(p, front, back, e) < 0) {
+			struct err ignored = ERR_INIT;
+			int rc = xs_end(p->xs, false, &ignored);
+
+			(void)rc;
+			return -1;
+		}
+		if (xs_end(p->xs, true, e) == 0)
+			return 0;
+		if (e->code != ERR_BUSY)
+			return -1;
+		*e = (struct err)ERR_INIT;
+	}
+}
+
+/* ---- disks ---- */
+
+/* Xen's number of a virtual disk: xvda is 202 << 8, xvdb 16 more, …, from xvdq on the extended form. */
+static int vdev_number(const char *vdev, unsigned *out, struct err *e)
+{
+	if (strncmp(vdev, "xvd", 3) || vdev[3] < 'a' || vdev[3] > 'p' || vdev[4])
+		return err_set(e, ERR_USAGE, "disk '%s' is not one of xvda to xvdp", vdev);
+	*out = XVD_MAJOR << 8 | (unsigned)(vdev[3] - 'a') * XVD_MINORS;
+	return 0;
+}
+
+static int add_disk(struct prep *p, const json_t *d, char back[PATH_HALF], struct err *e)
+{
+	const char *vdev, *target, *mode;
+	unsigned number = 0;
+	struct stat st;
+	char id[16], device[32];
+
+	if (js_text(d, "vdev", &vdev, e) < 0 || js_text(d, "target", &target, e) < 0 || js_text(d, "mode", &mode, e) < 0 ||
+	    vdev_number(vdev, &number, e) < 0)
+		return -1;
+	if (stat(target, &st) < 0 || !S_ISBLK(st.st_mode))
+		return err_set(e, ERR_NOT_FOUND, "disk %s: '%s' is no block device here", vdev, target);
+	snprintf(id, sizeof(id), "%u", number);
+	snprintf(device, sizeof(device), "%x:%x", major(st.st_rdev), minor(st.st_rdev));
+	const struct pair front_kv[] = { { "virtual-device", id }, { "device-type", "disk" }, { NULL, NULL } };
+	const struct pair back_kv[] = {
+		{ "params", target }, { "dev", vdev }, { "type", "phy" }, { "mode", strcmp(mode, "rw") ? "r" : "w" },
+		{ "device-type", "disk" }, { "removable", "0" }, { "bootable", "1" }, { "discard-enable", "0" },
+		{ "script", "/etc/xen/scripts/block" }, { "physical-device", device },
+		{ "physical-device-path", target }, { "hotplug-status", "connected" }, { NULL, NULL },
+	};
+
+	if (add_device(p, "vbd", id, front_kv, back_kv, e) < 0)
+		return err_wrap(e, "disk %s", vdev);
+	memcpy(back, p->back, PATH_HALF);
+	return 0;
+}
+
+/* ---- vifs ---- */
+
+static int add_vif(struct prep *p, const json_t *v, size_t no, char back[PATH_HALF], struct err *e)
+{
+	const char *mac, *bridge;
+	char id[24];
+
+	if (js_text(v, "mac", &mac, e) < 0 || js_text(v, "bridge", &bridge, e) < 0)
+		return -1;
+	snprintf(id, sizeof(id), "%zu", no);
+	const struct pair front_kv[] = { { "handle", id }, { "mac", mac }, { "mtu", "1500" }, { NULL, NULL } };
+	const struct pair back_kv[] = {
+		{ "handle", id }, { "mac", mac }, { "bridge", bridge }, { "script", "/etc/xen/scripts/vif-bridge" },
+		{ "type", "vif" }, { NULL, NULL },
+	};
+
+	if (add_device(p, "vif", id, front_kv, back_kv, e) < 0)
+		return err_wrap(e, "vif %zu", no);
+	memcpy(back, p->back, PATH_HALF);
+	return 0;
+}
+
+static int wait_backend(struct prep *p, const char *back, struct err *e)
+{
+	char state[XS_VALUE_BYTES], path[PATH_HALF + 8];
+
+	snprintf(path, sizeof(path), "%s/state", back);
+	if (xs_watch_add(p->xs, path, e) < 0)
+		return -1;
+	for (;;) {
+		if (xs_get(p->xs, state, e, "%s", path) < 0)
+			return -1;
+		if (strtoul(state, NULL, 10) >= STATE_INIT_WAIT)
+			break;
+		if (!go_on(p, path, e))
+			return -1;
+	}
+	xs_watch_del(p->xs, path);
+	return 0;
+}
+
+static int finish_vif(struct prep *p, const json_t *v, size_t no, const char *back,
+		      int (*online)(const char *vif, const char *bridge, struct err *e), struct err *e)
+{
+	char vif[32];
+
+	if (wait_backend(p, back, e) < 0)
+		return -1;
+	snprintf(vif, sizeof(vif), "vif%u.%zu", p->domid, no);
+	if (online(vif, json_string_value(json_object_get(v, "bridge")), e) < 0)
+		return -1;
+	return xs_put(p->xs, "connected", e, "%s/hotplug-status", back);
+}
+
+/* All devices are written first, so that their back-ends come up side by side. */
+static int add_all(struct prep *p, int (*online)(const char *vif, const char *bridge, struct err *e), struct err *e)
+{
+	const json_t *disks = json_object_get(p->vm, "disks"), *vifs = json_object_get(p->vm, "vifs"), *o;
+	char backs[32][PATH_HALF];
+	size_t i, n_disks = json_array_size(disks);
+
+	if (n_disks + json_array_size(vifs) > 32)
+		return err_set(e, ERR_LIMIT, "a guest with more than 32 disks and vifs");
+	json_array_foreach(disks, i, o)
+		if (add_disk(p, o, backs[i], e) < 0)
+			return -1;
+	json_array_foreach(vifs, i, o)
+		if (add_vif(p, o, i, backs[n_disks + i], e) < 0)
+			return -1;
+	json_array_foreach(vifs, i, o)
+		if (finish_vif(p, o, i, backs[n_disks + i], online, e) < 0)
+			return -1;
+	for (i = 0; i < n_disks; i++)
+		if (wait_backend(p, backs[i], e) < 0)
+			return -1;
+	return 0;
+}
+
+int xdev_prepare(const json_t *vm, int (*online)(const char *vif, const char *bridge, struct err *e),
+		 bool (*cancelled)(void *arg), void *arg, struct err *e)
+{
+	struct prep p = { .vm = vm, .cancelled = cancelled, .arg = arg, .end_ms = clock_mono_ms() + XDEV_WAIT_MS };
+	int rc = -1;
+
+	if (js_text(vm, "uuid", &p.uuid, e) < 0 || xs_new(&p.xs, e) < 0)
+		return -1;
+	if (find_domain(&p, e) == 0)
+		rc = add_all(&p, online, e);
+	xs_free(p.xs);
+	return rc;
+}

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * libxl frees what it is given, so every string is a copy from malloc.
+ */
+#include "xen/xl_build.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <libxl_utils.h>
+
+#include "base/buf.h"
+#include "base/js.h"
+
+enum { KIB_PER_MIB = 1024 };
+
+static const char *text_of(const json_t *o, const char *key)
+{
+	return json_string_value(json_object_get(o, key));
+}
+
+static int put_uuid(const json_t *vm, libxl_domain_config *c, struct err *e)
+{
+	const char *uuid;
+
+	if (js_text(vm, "uuid", &uuid, e) < 0)
+		return -1;
+	if (libxl_uuid_from_string(&c->c_info.uuid, uuid))
+		return err_set(e, ERR_USAGE, "uuid '%s' is none", uuid);
+	return 0;
+}
+
+/* The file in the boot folder, or for guests that boot from their disk the GRUB that does it. */
+static void put_kernel(const json_t *vm, const char *boot_dir, bool pvh, libxl_domain_build_info *b)
+{
+	const char *boot = text_of(vm, "boot"), *kernel = text_of(vm, "kernel"), *ramdisk = text_of(vm, "ramdisk");
+	const char *cmdline = text_of(vm, "cmdline");
+
+	if (boot && !strcmp(boot, "disk")) {
+		b->kernel = mem_strdup(pvh ? XL_GRUB_PVH : XL_GRUB_PV);
+		return;
+	}
+	if (kernel)
+		b->kernel = mem_printf("%s/%s", boot_dir, kernel);
+	if (ramdisk && *ramdisk)
+		b->ramdisk = mem_printf("%s/%s", boot_dir, ramdisk);
+	if (cmdline && *cmdline)
+		b->cmdline = mem_strdup(cmdline);
+}
+
+static int put_build(libxl_ctx *ctx, const json_t *vm, const char *boot_dir, libxl_domain_config *c, struct err *e)
+{
+	libxl_domain_build_info *b = &c->b_info;
+	uint64_t vcpus = 1, mib;
+
+	if (js_u64(vm, "vcpus", 512, &vcpus, e) < 0 || js_u64(vm, "memory_mib", 1 << 24, &mib, e) < 0)
+		return -1;
+	libxl_domain_build_info_init_type(b, c->c_info.type);
+	if (libxl_cpu_bitmap_alloc(ctx, &b->avail_vcpus, (int)vcpus))
+		return err_set(e, ERR_XEN, "libxl cannot make a map of %llu vCPUs", (unsigned long long)vcpus);
+	libxl_bitmap_set_none(&b->avail_vcpus);
+	for (int i = 0; i < (int)vcpus; i++)
+		libxl_bitmap_set(&b->avail_vcpus, i);
+	b->max_vcpus = (int)vcpus;
+	b->max_memkb = b->target_memkb = mib * KIB_PER_MIB;
+	put_kernel(vm, boot_dir, c->c_info.type == LIBXL_DOMAIN_TYPE_PVH, b);
+	return 0;
+}
+
+static libxl_action_on_shutdown action_of(const json_t *vm, const char *key)
+{
+	const char *v = text_of(vm, key);
+
+	/* hvdomd acts on the end of a domain by itself; libxl only records what was asked. */
+	if (v && !strcmp(v, "restart"))
+		return LIBXL_ACTION_ON_SHUTDOWN_RESTART;
+	if (v && !strcmp(v, "preserve"))
+		return LIBXL_ACTION_ON_SHUTDOWN_PRESERVE;
+	return LIBXL_ACTION_ON_SHUTDOWN_DESTROY;
+}
+
+static int put_disks(const json_t *vm, libxl_domain_config *c, struct err *e)
+{
+	const json_t *disks = json_object_get(vm, "disks"), *d;
+	size_t i, n = json_array_size(disks);
+
+	c->disks = mem_alloc((n + 1) * sizeof(*c->disks));
+	json_array_foreach(disks, i, d) {
+		libxl_device_disk *out = &c->disks[i];
+		const char *vdev, *target, *mode;
+
+		if (js_text(d, "vdev", &vdev, e) < 0 || js_text(d, "target", &target, e) < 0 ||
+		    js_text(d, "mode", &mode, e) < 0)
+			return err_wrap(e, "disk %zu", i);
+		libxl_device_disk_init(out);
+		c->num_disks++;
+		out->vdev = mem_strdup(vdev);
+		out->pdev_path = mem_strdup(target);
+		out->readwrite = !strcmp(mode, "rw");
+		out->format = LIBXL_DISK_FORMAT_RAW;
+		out->backend = LIBXL_DISK_BACKEND_PHY;
+	}
+	return 0;
+}
+
+static int put_vifs(const json_t *vm, libxl_domain_config *c, struct err *e)
+{
+	const json_t *vifs = json_object_get(vm, "vifs"), *v;
+	size_t i, n = json_array_size(vifs);
+
+	c->nics = mem_alloc((n + 1) * sizeof(*c->nics));
+	json_array_foreach(vifs, i, v) {
+		libxl_device_nic *out = &c->nics[i];
+		const char *mac, *bridge;
+		unsigned m[6];
+
+		if (js_text(v, "mac", &mac, e) < 0 || js_text(v, "bridge", &bridge, e) < 0)
+			return err_wrap(e, "vif %zu", i);
+		if (sscanf(mac, "%2x:%2x:%2x:%2x:%2x:%2x", &m[0], &m[1], &m[2], &m[3], &m[4], &m[5]) != 6)
+			return err_set(e, ERR_USAGE, "vif %zu: '%s' is no MAC address", i, mac);
+		libxl_device_nic_init(out);
+		c->num_nics++;
+		out->devid = (int)i;
+		out->bridge = mem_strdup(bridge);
+		out->nictype = LIBXL_NIC_TYPE_VIF;
+		for (int k = 0; k < 6; k++)
+			out->mac[k] = (uint8_t)m[k];
+	}
+	return 0;
+}
+
+int xl_build(libxl_ctx *ctx, const json_t *vm, const char *boot_dir, bool with_devices, libxl_domain_config *out,
+	     struct err *e)
+{
+	const char *name, *type;
+
+	libxl_domain_config_init(out);
+	if (js_text(vm, "name", &name, e) < 0 || js_text(vm, "type", &type, e) < 0 || put_uuid(vm, out, e) < 0)
+		return -1;
+	out->c_info.name = mem_strdup(name);
+	out->c_info.type = strcmp(type, "pv") ? LIBXL_DOMAIN_TYPE_PVH : LIBXL_DOMAIN_TYPE_PV;
+	out->on_poweroff = action_of(vm, "on_poweroff");
+	out->on_reboot = action_of(vm, "on_reboot");
+	out->on_crash = action_of(vm, "on_crash");
+	if (put_build(ctx, vm, boot_dir, out, e) < 0)
+		return -1;
+	if (with_devices && (put_disks(vm, out, e) < 0 || put_vifs(vm, out, e) < 0))
+		return -1;
+	return 0;
+}

@@ -52,12 +52,19 @@ LINK_SRC := \
 	dom0-tools/link/tls.c
 
 XEN_SRC := \
+	dom0-tools/xen/xdev.c \
+	dom0-tools/xen/xhost.c \
+	dom0-tools/xen/xl_build.c \
 	dom0-tools/xen/xl_cfg.c \
-	dom0-tools/xen/xl_cfg_scan.c
+	dom0-tools/xen/xl_cfg_scan.c \
+	dom0-tools/xen/xl_dom.c \
+	dom0-tools/xen/xs.c \
+	dom0-tools/xen/xsave.c
 
 NET_SRC := \
 	dom0-tools/net/announce.c \
 	dom0-tools/net/frames.c \
+	dom0-tools/net/hotplug.c \
 	dom0-tools/net/netif.c \
 	dom0-tools/net/vif.c
 
@@ -89,7 +96,8 @@ HVINIT_SRC := \
 	dom0-tools/init/wait_socket.c \
 	dom0-tools/init/main.c
 
-HVHOTPLUG_SRC :=
+HVHOTPLUG_SRC := \
+	dom0-tools/net/hotplug_main.c
 
 HVTLS_SRC := \
 	dom0-tools/link/apid.c \
@@ -109,9 +117,16 @@ HVTLS_SRC := \
 	dom0-tools/link/verbs.c \
 	dom0-tools/link/main.c
 
-HVDOMD_SRC :=
+HVDOMD_SRC := \
+	dom0-tools/domd/domd.c \
+	dom0-tools/domd/give.c \
+	dom0-tools/domd/owner.c \
+	dom0-tools/domd/receive.c \
+	dom0-tools/domd/verbs.c \
+	dom0-tools/domd/main.c
 
 HVMIGRATE_SRC := \
+	migrate/facts.c \
 	migrate/mig_link.c \
 	migrate/mig_policy.c \
 	migrate/mig_wire.c \
@@ -125,6 +140,7 @@ HVMIGRATE_SRC := \
 	migrate/session_send.c \
 	migrate/guest/loader.c \
 	migrate/guest/saver.c \
+	migrate/guest/xen_save.c \
 	migrate/stream/decoder.c \
 	migrate/stream/delta.c \
 	migrate/stream/encoder.c \

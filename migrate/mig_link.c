@@ -13,10 +13,10 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "link/stream.h"
 
 struct frame {
 	struct frame *next;
@@ -344,11 +344,11 @@ static bool deliver(struct mig_link *l)
 	return true;
 }
 
-/* One read into where bytes are missing.  Returns what read did, or 1 when nothing was missing. */
+/* One read into where bytes are missing.  As stream_read; 1 when nothing was missing; -EBADMSG with e set. */
 static ssize_t read_part(struct mig_link *l, struct err *e)
 {
 	if (l->hdr_have < MIG_HDR_BYTES) {
-		ssize_t n = read(l->fd, l->hdr_bytes + l->hdr_have, MIG_HDR_BYTES - l->hdr_have);
+		ssize_t n = stream_read(l->fd, l->hdr_bytes + l->hdr_have, MIG_HDR_BYTES - l->hdr_have);
 
 		if (n <= 0)
 			return n;
@@ -358,14 +358,14 @@ static ssize_t read_part(struct mig_link *l, struct err *e)
 		struct rd r = rd_of(l->hdr_bytes, MIG_HDR_BYTES);
 
 		if (mig_hdr_decode(&r, &l->hdr, e) < 0)
-			return -2;
+			return -EBADMSG;
 		buf_reserve(&l->body, l->hdr.len_bytes + 1ul);
 		l->body.len = 0;
 		return n;
 	}
 	if (l->body.len == l->hdr.len_bytes)
 		return 1;
-	ssize_t n = read(l->fd, l->body.p + l->body.len, l->hdr.len_bytes - l->body.len);
+	ssize_t n = stream_read(l->fd, l->body.p + l->body.len, l->hdr.len_bytes - l->body.len);
 
 	if (n > 0)
 		l->body.len += (size_t)n;
@@ -378,10 +378,10 @@ static void read_some(struct mig_link *l)
 		struct err e = ERR_INIT;
 		ssize_t n = read_part(l, &e);
 
-		if (n == -1 && (errno == EAGAIN || errno == EINTR))
+		if (n == -EAGAIN || n == -EINTR)
 			return;
-		if (n == -1)
-			err_sys(&e, errno, "read from the peer");
+		if (n < 0 && e.code == ERR_NONE)
+			err_sys(&e, (int)-n, "read from the peer");
 		if (n <= 0) {
 			go_down(l, n == 0 ? NULL : &e);
 			return;

@@ -19,11 +19,12 @@ static const char *const words[MIG_OWNER_N] = {
 
 static int parse(const json_t *o, struct owner_seen *out, struct err *e)
 {
-	const char *owner, *uuid, *session = "";
+	const char *owner, *uuid, *session = "", *peer = "";
 	struct owner_seen seen = { .owner = MIG_OWNER_NONE };
 
 	if (js_text(o, "owner", &owner, e) < 0 || js_text(o, "uuid", &uuid, e) < 0 ||
-	    js_opt_text(o, "session", &session, e) < 0 || js_u64(o, "generation", INT64_MAX, &seen.generation, e) < 0)
+	    js_opt_text(o, "session", &session, e) < 0 ||
+	    js_opt_text(o, "peer", &peer, e) < 0 || js_u64(o, "generation", INT64_MAX, &seen.generation, e) < 0)
 		return -1;
 	for (int i = MIG_OWNER_HERE; i < MIG_OWNER_N; i++)
 		if (!strcmp(words[i], owner))
@@ -31,6 +32,7 @@ static int parse(const json_t *o, struct owner_seen *out, struct err *e)
 	if (seen.owner == MIG_OWNER_NONE)
 		return err_set(e, ERR_CORRUPT, "owner '%s' is no word of the record", owner);
 	snprintf(seen.session, sizeof(seen.session), "%s", session);
+	snprintf(seen.peer, sizeof(seen.peer), "%s", peer);
 	snprintf(seen.uuid, sizeof(seen.uuid), "%s", uuid);
 	*out = seen;
 	return 0;

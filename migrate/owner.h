@@ -9,11 +9,14 @@
 #include "base/err.h"
 #include "migrate/session.h"
 
+enum { OWNER_PEER_BYTES = 128 };
+
 struct owner_seen {
 	enum mig_owner owner;
 	uint64_t generation;
 	char session[MIG_SESSION_BYTES_MAX + 1];
 	char uuid[MIG_UUID_BYTES + 1];
+	char peer[OWNER_PEER_BYTES];
 };
 
 /* No record: MIG_OWNER_NONE, not an error.  vm must satisfy mig_vm_ok. */

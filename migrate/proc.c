@@ -5,6 +5,7 @@
  */
 #include "migrate/proc.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -27,6 +28,7 @@ struct waiting {
 	struct proc *p;
 	struct mig_event ev;
 	struct err err;
+	char vm[MIG_VM_BYTES_MAX + 1], uuid[MIG_UUID_BYTES + 1], owner_session[MIG_SESSION_BYTES_MAX + 1];
 };
 
 static void event_later(void *arg)
@@ -37,9 +39,20 @@ static void event_later(void *arg)
 	free(w);
 }
 
+/* What an event borrows is copied with it; messages come only from the line, which never interrupts an action. */
+static const char *keep(char *out, size_t n, const char *in)
+{
+	if (!in)
+		return NULL;
+	snprintf(out, n, "%s", in);
+	return out;
+}
+
 static void postpone(struct proc *p, const struct mig_event *ev)
 {
 	struct waiting *w = mem_alloc(sizeof(*w));
+
+	assert(!ev->msg);
 
 	w->p = p;
 	w->ev = *ev;
@@ -47,6 +60,9 @@ static void postpone(struct proc *p, const struct mig_event *ev)
 		w->err = *ev->err;
 		w->ev.err = &w->err;
 	}
+	w->ev.vm = keep(w->vm, sizeof(w->vm), ev->vm);
+	w->ev.uuid = keep(w->uuid, sizeof(w->uuid), ev->uuid);
+	w->ev.owner_session = keep(w->owner_session, sizeof(w->owner_session), ev->owner_session);
 	loop_post(p->loop, event_later, w);
 }
 

@@ -29,6 +29,7 @@ struct receiver {
 	struct loader *loader;
 	struct ctl_client *hvapid;
 	uint32_t cache_pages;
+	int alive_fd;			/* hvdomd holds the other end: our death refuses */
 	bool check_only;
 };
 
@@ -178,21 +179,31 @@ static void act_start_receive(struct proc *p, const struct mig_action *a)
 {
 	struct receiver *r = p->own;
 	struct err e = ERR_INIT;
-	int pair[2], bytes = RECV_SOCKET_BYTES;
+	int pair[2], alive[2], bytes = RECV_SOCKET_BYTES;
 
 	(void)a;
 	if (fd_pair(pair, &e) < 0)
 		goto failed;
-	setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));	/* a smaller one only costs switches */
-	if (loader_new(p->loop, p->link, pair[0], r->cache_pages, &loader_ops, p, &r->loader, &e) < 0) {
+	if (fd_pair(alive, &e) < 0) {
 		fd_close(&pair[0]);
 		fd_close(&pair[1]);
 		goto failed;
 	}
+	r->alive_fd = alive[0];
+	setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));	/* a smaller one only costs switches */
+	if (loader_new(p->loop, p->link, pair[0], r->cache_pages, &loader_ops, p, &r->loader, &e) < 0) {
+		fd_close(&pair[0]);
+		fd_close(&pair[1]);
+		fd_close(&alive[1]);
+		goto failed;
+	}
+	const int fds[2] = { pair[1], alive[1] };
+
 	proc_domd(p, DOMD_RECEIVE, json_pack("{s:s, s:s, s:O, s:O}", "session", p->session.session, "peer", p->peer,
 					     "config", json_object_get(r->offer, "vm"), "generation",
-					     json_object_get(r->offer, "generation")), &pair[1], 1, receive_answered);
+					     json_object_get(r->offer, "generation")), fds, 2, receive_answered);
 	fd_close(&pair[1]);
+	fd_close(&alive[1]);
 	return;
 failed:
 	proc_event(p, &(struct mig_event){ .kind = MIG_EV_RECEIVE_FAILED, .err = &e });
@@ -269,7 +280,8 @@ static void act_look(struct proc *p, const struct mig_action *a)
 	snprintf(p->domd_path, sizeof(p->domd_path), DOMD_SOCKET_FMT, p->run_dir, a->msg.vm);
 	proc_event(p, &(struct mig_event){
 		.kind = MIG_EV_DONE, .act = MIG_ACT_LOOK, .err = rc < 0 ? &e : NULL,
-		.owner = o.owner, .owner_session = o.session, .generation = o.generation });
+		.owner = o.owner, .owner_session = o.session, .generation = o.generation,
+		.other_peer = strcmp(o.peer, p->peer) != 0 });
 }
 
 /* hvdomd announces the guest's addresses right after it unpaused it; there is nothing to wait for here. */
@@ -315,6 +327,7 @@ static void receiver_fini(struct proc *p)
 	struct receiver *r = p->own;
 
 	stop_loading(r);
+	fd_close(&r->alive_fd);
 	ctl_client_free(r->hvapid);
 	json_decref(r->offer);
 	json_decref(r->ready_ms);
@@ -341,7 +354,7 @@ static const struct proc_role role = {
 
 int recv_run(struct loop *loop, const struct recv_setup *set)
 {
-	struct receiver r = { .set = set };
+	struct receiver r = { .set = set, .alive_fd = -1 };
 	struct proc p = { 0 };
 	struct session_params q = {
 		.codecs = BIT(CODEC_NONE) | BIT(CODEC_ZLIB) | BIT(CODEC_ZSTD), .streams_max = 1, .policy = policy_defaults(),

@@ -15,7 +15,7 @@
 #include "base/js.h"
 
 #define CRC_KEY "crc"
-enum { RECORD_MODE = 0600, CRC_TEXT_BYTES = 9 };
+enum { CRC_TEXT_BYTES = 9 };
 
 /* The text of o, which has no member "crc", and its checksum in hex. */
 static char *spell(const json_t *o, char crc[CRC_TEXT_BYTES])

@@ -12,7 +12,10 @@
 
 #include "base/err.h"
 
-enum { RECORD_BYTES_MAX = 1 << 20 };
+enum {
+	RECORD_BYTES_MAX = 1 << 20,
+	RECORD_MODE = 0640,		/* the group reads: hvapid looks, the owner decides */
+};
 
 /* Durable when it returns 0.  `o` is borrowed; a member "crc" of it is replaced. */
 MUSTUSE int record_save(const char *path, const json_t *o, struct err *e);

@@ -14,7 +14,8 @@
  *   give-commit {"session"} -> {}                             durable
  *   give-done   {"session"} -> {}                             durable; destroys the domain
  *   give-abort  {"session", "not_taken"?: bool} -> {}
- *   receive     {"session", "peer", "config": VM, "generation"} + fd -> {"domid", "times"}
+ *   receive     {"session", "peer", "config": VM, "generation"} + 2 fds -> {"domid", "times"}
+ *               the stream, and one whose hang-up before take means that the mover died: refused by itself
  *   take        {"session"} -> {"times"}                      durable, then unpauses
  *   refuse      {"session"} -> {}                             durable; ERR_STATE if (and only if) it was taken
  *   events      {"event": "state", ...STATUS}, {"event": "receive", "step", "ms"}

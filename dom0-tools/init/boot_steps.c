@@ -95,13 +95,9 @@ static enum step_result drivers(struct boot *b)
 /* What can wait until the API answers. */
 static enum step_result late(struct boot *b)
 {
-	static const char *const names[] = { "loop", "tls", NULL };
-
-	boot_load_drivers(b, MODULES_ALL);
-	load(b, names);
-	if (b->power)
-		power_look(b->power);
-	return STEP_DONE;
+	b->kind = MODULES_ALL;
+	start_unit(b, "drivers", NULL, 0);
+	return units_running(b->m->units, "drivers") > 0 ? STEP_LATER : STEP_DONE;
 }
 
 /* True if the disk that was not found may still appear. */
@@ -282,6 +278,11 @@ void boot_on_unit(struct boot *b, const char *unit, const char *state, int statu
 	} else if (ended && strcmp(unit, "mkfs") == 0) {
 		b->data_refused = status != 0;
 		boot_disks_changed(b);
+	} else if (ended && strcmp(unit, "drivers") == 0) {
+		if (b->power)
+			power_look(b->power);
+		if (b->begun & BIT(BOOT_LATE))
+			boot_step_done(b, BOOT_LATE);
 	} else if (ended && strcmp(unit, "xenstored") == 0) {
 		log_err("xenstored ended (%d): guests run on, but none can be started, stopped or moved; "
 			"reboot this host", status);

@@ -68,8 +68,8 @@ static const struct folder data_folders[] = {
 	{ "/host", USER_HVTLS, USER_HVTLS, 0700 },
 	{ "/hvapid", USER_HVAPID, USER_HVAPID, 0700 },
 	{ "/boot", USER_HVAPID, USER_HVAPID, 0755 },
-	{ "/vm", USER_ROOT, GROUP_HV, 0750 },
-	{ "/save", USER_ROOT, GROUP_HV, 0750 },
+	{ "/vm", USER_ROOT, GROUP_HV, 02750 },
+	{ "/save", USER_ROOT, GROUP_HV, 02750 },
 	/* hvmigrate (root) writes reports, hvapid removes those that it has read. */
 	{ "/migrate", USER_ROOT, GROUP_HV, 02770 },
 	{ "/log", USER_ROOT, GROUP_HV, 0750 },

@@ -10,11 +10,9 @@
 
 #include "base/ctl.h"
 #include "base/log.h"
+#include "domd/domd_ctl.h"
 #include "init/manager.h"
 #include "init/pid1.h"
-
-#define DOMD_SHUTDOWN "shutdown"
-#define DOMD_DESTROY "destroy"
 
 struct guest_ask {
 	struct stopping *s;

@@ -20,6 +20,8 @@ const struct unit_def unit_table[] = {
 	{ .pattern = "mkfs", .program = "/usr/sbin/mkfs.xfs",
 	  .args = { "-q", "-K", "-m", "reflink=1", "-L", "HVDATA" },
 	  .restart = UNIT_NEVER, .args_max = 4 },
+	/* The rest of the drivers: seconds under emulation, so not inside the manager. */
+	{ .pattern = "drivers", .program = "hvinit", .args = { "--drivers" }, .restart = UNIT_NEVER },
 	{ .pattern = "hvtls", .program = "hvtls", .uid = USER_HVTLS, .flags = UNIT_DIRS | UNIT_SPAWN,
 	  .restart = UNIT_ALWAYS, .args_max = 8, .oom_adj = -500 },
 	{ .pattern = "hvapid", .program = "hvapid", .uid = USER_HVAPID, .flags = UNIT_DIRS,

@@ -58,7 +58,7 @@ static int verb_dial(void *arg, struct ctl_call *c, const json_t *in, json_t **o
 		return err_set(e, ERR_USAGE, "alpn must have 1 to %d characters", TLS_ALPN_BYTES - 1);
 	if (!q.address[0]) {
 		err_set(e, ERR_STATE, "no address of %s is known", q.peer->name);
-		return err_remedy(e, "set one: PATCH /v1/peers/%s {\"address\": \"HOST:PORT\"}; or pair again", q.peer->name);
+		return err_remedy(e, "pair again, or set one: PATCH /v1/peers/%s", q.peer->name);
 	}
 	return outgoing_start(h, &q, e);
 }

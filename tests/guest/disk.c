@@ -242,10 +242,10 @@ void disk_check(struct answer *a, const char *dev)
 		answer_error(a, "disk %s: %s", *dev ? dev : disk.dev, strerror(errno));
 	} else {
 		find_holes(slots, &f);
-		answer_add(a, "\"last\": %llu, \"records\": %llu, \"holes\": %llu, \"first_hole\": %llu, \"torn\": %llu,"
-			   " \"run\": %llu", (unsigned long long)f.last, (unsigned long long)f.records,
-			   (unsigned long long)f.holes, (unsigned long long)f.first_hole, (unsigned long long)f.bad,
-			   (unsigned long long)f.run);
+		answer_add(a, "\"last\": %llu, \"records\": %llu, \"holes\": %llu, ", (unsigned long long)f.last,
+			   (unsigned long long)f.records, (unsigned long long)f.holes);
+		answer_add(a, "\"first_hole\": %llu, \"torn\": %llu, \"run\": %llu", (unsigned long long)f.first_hole,
+			   (unsigned long long)f.bad, (unsigned long long)f.run);
 	}
 	if (fd >= 0)
 		close(fd);

@@ -48,7 +48,7 @@ static void round_trip(void **state)
 	assert_int_equal(record_load(t->path, &out, &e), 0);
 	assert_true(json_equal(in, out));
 	assert_int_equal(stat(t->path, &st), 0);
-	assert_int_equal(st.st_mode & 0777, 0600);
+	assert_int_equal(st.st_mode & 0777, 0640);
 	assert_int_equal(tmp_count(t->dir), 1);
 }
 

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * hvdomd --vm NAME: owns one VM's domain.  Runs as root, because libxl needs
+ * privcmd, xenstore and the hot-plug programs; it listens on one unix socket
+ * and reads nothing from the network.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/fd.h"
+#include "base/js.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "base/opt.h"
+#include "domd/domd.h"
+#include "net/announce.h"
+#include "net/vif.h"
+#include "xen/xdev.h"
+#include "xen/xhost.h"
+#include "xen/xl_dom.h"
+#include "xen/xs.h"
+
+static const char *opt_vm, *opt_run = "/run/hvapi", *opt_data = "/data";
+
+static const struct opt opts[] = {
+	{ "vm", OPT_TEXT, &opt_vm, "NAME", "the VM" },
+	{ "run", OPT_TEXT, &opt_run, "DIR", "folder of the sockets" },
+	{ "data", OPT_TEXT, &opt_data, "DIR", "folder of records, boot files and saved guests" },
+	{ NULL, OPT_FLAG, NULL, NULL, NULL },
+};
+
+/* ---- Xen as struct domd_xen ---- */
+
+static int x_create(void *x, const json_t *vm, const char *boot, int *domid, struct err *e) { return xl_create(x, vm, boot, domid, e); }
+static int x_save(void *x, int d, int fd, struct err *e) { return xl_save(x, d, fd, e); }
+static int x_unpause(void *x, int d, struct err *e) { return xl_unpause(x, d, e); }
+static int x_pause(void *x, int d, struct err *e) { return xl_pause(x, d, e); }
+static int x_shutdown(void *x, int d, struct err *e) { return xl_shutdown(x, d, e); }
+static int x_reboot(void *x, int d, struct err *e) { return xl_reboot(x, d, e); }
+static int x_destroy(void *x, int d, struct err *e) { return xl_destroy(x, d, e); }
+static int x_resume(void *x, int d, struct err *e) { return xl_resume(x, d, e); }
+static int x_find(void *x, const char *uuid) { return xl_find(x, uuid); }
+static enum domd_life x_look(void *x, int d) { return (enum domd_life)xl_look(x, d); }
+
+_Static_assert((int)LIFE_GONE == (int)XL_GONE && (int)LIFE_SUSPENDED == (int)XL_SUSPENDED &&
+	       (int)LIFE_CRASHED == (int)XL_CRASHED, "domd_life and xl_life have one order");
+
+static int x_restore(void *x, const json_t *vm, const char *boot, int fd, bool devices, int *domid, struct err *e)
+{
+	return xl_restore(x, vm, boot, fd, devices, domid, e);
+}
+
+static int x_prepare(void *x, const json_t *vm, bool (*cancelled)(void *arg), void *arg, struct err *e)
+{
+	(void)x;
+	return xdev_prepare(vm, vif_online, cancelled, arg, e);
+}
+
+static int x_console(void *x, int d, char *out, size_t n, struct err *e)
+{
+	char path[XL_PATH_BYTES];
+
+	if (xl_console(x, d, path, e) < 0)
+		return -1;
+	snprintf(out, n, "%s", path);
+	return 0;
+}
+
+static int x_cap_get(void *x, int d, uint16_t *out, struct err *e)
+{
+	(void)x;
+	return xhost_cap_get((uint32_t)d, out, e);
+}
+
+static int x_cap_set(void *x, int d, uint16_t cap, struct err *e)
+{
+	(void)x;
+	return xhost_cap_set((uint32_t)d, cap, e);
+}
+
+/* One announcement of one vif; frees itself after the last frame. */
+struct said {
+	struct announce *a;
+	struct loop *l;
+};
+
+static void said_free(void *arg)
+{
+	struct said *s = arg;
+
+	announce_free(s->a);
+	free(s);
+}
+
+static void said_over(void *arg, unsigned failed)
+{
+	struct said *s = arg;
+
+	if (failed)
+		log_warn("announce: %u rounds could not be sent", failed);
+	loop_post(s->l, said_free, s);
+}
+
+static void x_announce(void *x, struct loop *l, const json_t *vm)
+{
+	size_t i;
+	const json_t *v;
+
+	(void)x;
+	json_array_foreach(json_object_get(vm, "vifs"), i, v) {
+		const char *mac = json_string_value(json_object_get(v, "mac"));
+		const char *bridge = json_string_value(json_object_get(v, "bridge"));
+		unsigned m[6];
+		uint8_t b[6];
+		struct err e = ERR_INIT;
+
+		if (!mac || !bridge || sscanf(mac, "%2x:%2x:%2x:%2x:%2x:%2x", &m[0], &m[1], &m[2], &m[3], &m[4], &m[5]) != 6)
+			continue;
+		for (int k = 0; k < 6; k++)
+			b[k] = (uint8_t)m[k];
+		struct said *s = mem_alloc(sizeof(*s));
+
+		s->l = l;
+		if (announce_start(l, bridge, b, 0, said_over, s, &s->a, &e) < 0) {
+			log_fail(&e, "announce %s on %s", mac, bridge);
+			free(s);
+		}
+	}
+}
+
+static const struct domd_xen xen_ops = {
+	.create = x_create, .restore = x_restore, .prepare = x_prepare, .save = x_save, .unpause = x_unpause,
+	.pause = x_pause, .shutdown = x_shutdown, .reboot = x_reboot, .destroy = x_destroy, .resume = x_resume,
+	.find = x_find, .look = x_look, .console = x_console, .cap_get = x_cap_get, .cap_set = x_cap_set,
+	.announce = x_announce,
+};
+
+/* ---- the process ---- */
+
+struct process {
+	struct loop *loop;
+	struct xl *xl;
+	struct xs *xs;
+	struct loop_src *xs_src;
+	struct domd_xen xen;
+	struct domd d;
+};
+
+/* The guest runs on; another hvdomd will find it. */
+static void on_term(void *arg, int signo)
+{
+	struct process *p = arg;
+
+	(void)signo;
+	loop_stop(p->loop, 0);
+}
+
+static void on_release(void *arg, unsigned events)
+{
+	struct process *p = arg;
+
+	(void)events;
+	if (xs_fired(p->xs))
+		domd_look(&p->d);
+}
+
+static int setup(struct process *p, struct err *e)
+{
+	if (!opt_vm || !*opt_vm || strchr(opt_vm, '/') || *opt_vm == '.')
+		return err_set(e, ERR_USAGE, "--vm NAME is missing or is no name");
+	if (loop_new(&p->loop, e) < 0 || loop_signal(p->loop, SIGTERM, on_term, p, e) < 0 || xl_open(&p->xl, e) < 0 ||
+	    xs_new(&p->xs, e) < 0 || xs_watch_add(p->xs, "@releaseDomain", e) < 0)
+		return -1;
+	p->xen = xen_ops;
+	p->xen.x = p->xl;
+	if (domd_init(&p->d, p->loop, &p->xen, opt_data, opt_vm, e) < 0)
+		return -1;
+	if (loop_watch(p->loop, xs_fd(p->xs), LOOP_READ, on_release, p, &p->xs_src, e) < 0)
+		return -1;
+	return domd_serve(&p->d, opt_run, e);
+}
+
+int main(int argc, char **argv)
+{
+	static struct process p;
+	struct err e = ERR_INIT;
+	int n_args;
+
+	signal(SIGPIPE, SIG_IGN);
+	log_init("hvdomd", LOG_INFO);
+	if (opt_parse(opts, argc, argv, &n_args, &e) < 0 || setup(&p, &e) < 0) {
+		log_fail(&e, "vm=%s", opt_vm ? opt_vm : "?");
+		return err_exit_status(e.code);
+	}
+	return loop_run(p.loop);
+}

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <xenctrl.h>
 #include <xenguest.h>
+#include <xentoollog.h>
 
 #include "base/buf.h"
 #include "base/clock.h"
@@ -19,6 +20,7 @@
 enum { XSAVE_POLL_MS = 200 };
 
 struct xsave {
+	xentoollog_logger *log;
 	xc_interface *xc;
 	struct xs *xs;
 	uint32_t domid;
@@ -27,12 +29,19 @@ struct xsave {
 	struct err why;			/* of a callback that said no */
 };
 
+/* Warnings to the log of the process; libxc's progress lines are left out: the session has its own. */
+static xentoollog_logger *quiet_logger(void)
+{
+	return (xentoollog_logger *)xtl_createlogger_stdiostream(stderr, XTL_WARN, XTL_STDIOSTREAM_HIDE_PROGRESS);
+}
+
 int xsave_new(uint32_t domid, struct xsave **out, struct err *e)
 {
 	struct xsave *s = mem_alloc(sizeof(*s));
 
 	s->domid = domid;
-	s->xc = xc_interface_open(NULL, NULL, 0);
+	s->log = quiet_logger();
+	s->xc = xc_interface_open(s->log, s->log, 0);
 	if (!s->xc) {
 		err_set(e, ERR_XEN, "the hypervisor does not answer: %s", strerror(errno));
 		xsave_free(s);
@@ -53,6 +62,8 @@ void xsave_free(struct xsave *s)
 	xs_free(s->xs);
 	if (s->xc)
 		xc_interface_close(s->xc);
+	if (s->log)
+		xtl_logger_destroy(s->log);
 	free(s);
 }
 
@@ -125,12 +136,17 @@ static int on_suspend(void *arg)
 	return 1;
 }
 
-/* Called twice a round: with -1 before the dirty bitmap is read, which decides nothing. */
+/* Called before anything is sent (iteration 0), then twice a round: with -1 before the dirty bitmap is read, which
+ * decides nothing, and with the count.  On STOP libxc sends what is dirty once more before it suspends. */
 static int on_policy(struct precopy_stats stats, void *arg)
 {
 	struct xsave *s = arg;
 
-	if (stats.dirty_count < 0)
+	if (s->hooks->cancelled(s->hooks->arg)) {
+		err_set(&s->why, ERR_CANCELLED, "given up between two rounds");
+		return XGS_POLICY_ABORT;
+	}
+	if (stats.dirty_count < 0 || stats.iteration == 0)
 		return XGS_POLICY_CONTINUE_PRECOPY;
 	switch (s->hooks->round(s->hooks->arg, s->rounds++, (uint64_t)stats.dirty_count)) {
 	case XSAVE_CONTINUE:

@@ -116,7 +116,7 @@ def disk(path, ip):
     cfg = OUT / "grub.cfg"
     cfg.write_text(GRUB_CFG.replace("@IP@", ip))
     env = {**os.environ, "MTOOLS_SKIP_CHECK": "1"}
-    run("mformat", "-i", part, "-F", "-v", "GUEST", "::", env=env)
+    run("mformat", "-i", part, "-F", "-T", str(DISK_MIB << 11), "-v", "GUEST", "::", env=env)
     run("mmd", "-i", part, "::/boot", "::/boot/grub", env=env)
     run("mcopy", "-i", part, OUT / "vmlinuz", OUT / "initrd.gz", "::/boot/", env=env)
     run("mcopy", "-i", part, cfg, "::/boot/grub/grub.cfg", env=env)

@@ -195,12 +195,15 @@ HVAPI_SRC := \
 	hvapi/cli/cmd_migrate.c \
 	hvapi/cli/cmd_misc.c \
 	hvapi/cli/cmd_vm.c \
+	hvapi/cli/completion.c \
 	hvapi/cli/console.c \
 	hvapi/cli/help.c \
 	hvapi/cli/http.c \
 	hvapi/cli/job.c \
+	hvapi/cli/man.c \
 	hvapi/cli/out.c \
 	hvapi/cli/profile.c \
+	hvapi/cli/sse.c \
 	hvapi/cli/table.c \
 	hvapi/cli/main.c
 

@@ -124,6 +124,13 @@ int js_opt_bool(const json_t *o, const char *key, bool *out, struct err *e)
 	return 0;
 }
 
+const char *js_get_text(const json_t *o, const char *key)
+{
+	const char *s = json_string_value(json_object_get(o, key));
+
+	return s ? s : "";
+}
+
 static bool listed(const char *const *known, const char *key)
 {
 	for (; *known; known++)

@@ -27,6 +27,9 @@ MUSTUSE int js_opt_text(const json_t *o, const char *key, const char **out, stru
 MUSTUSE int js_opt_u64(const json_t *o, const char *key, uint64_t max, uint64_t *out, struct err *e);
 MUSTUSE int js_opt_bool(const json_t *o, const char *key, bool *out, struct err *e);
 
+/* What is shown or compared, not checked: "" when it is absent or no text. */
+const char *js_get_text(const json_t *o, const char *key);
+
 /* ERR_USAGE naming the first key of o that is not in the NULL-terminated list. */
 MUSTUSE int js_only(const json_t *o, const char *const *known, struct err *e);
 

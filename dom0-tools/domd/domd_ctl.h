@@ -35,6 +35,8 @@
  *      └──────────────────────────── receiving ─────────► refused
  *
  *   Only here and giving may run the guest.  receive is possible from none, away and refused; create from none and here.
+ *   For a VM with another UUID (a new one under an old name) receive also from here without a domain, create also from
+ *   away and refused.  The generation never falls; receive of a VM that was away must bring a higher one.
  *   After a reboot giving counts as here.
  */
 #ifndef DOMD_DOMD_CTL_H
@@ -44,6 +46,8 @@
 #define DOMD_DIR_FMT "%s/vm/%s"				/* data folder, VM */
 #define DOMD_OWNER_FMT "%s/vm/%s/owner.json"
 #define DOMD_CONFIG_FMT "%s/vm/%s/config.json"
+#define DOMD_NOTE_FMT "%s/vm/%s/note.json"		/* hvdomd's own (domd/note.h) */
+#define DOMD_SAVE_FMT "%s/save/"			/* data folder; the only folder of saved guests */
 
 #define DOMD_STATUS "status"
 #define DOMD_CREATE "create"

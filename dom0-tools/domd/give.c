@@ -4,6 +4,7 @@
  * hvdomd decides what the record says.  Until give-commit the mover's death
  * gives the guest back; afterwards only a word does.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/fd.h"
@@ -12,31 +13,50 @@
 #include "domd/domd.h"
 #include "domd/domd_ctl.h"
 
-static void restore_cap(struct domd *d)
+enum { CAP_PERCENT_MAX = 10000 };
+
+void give_restore_cap(struct domd *d)
 {
 	struct err e = ERR_INIT;
 
-	if (d->capped && d->domid != DOMD_NO_DOMAIN && d->xen->cap_set(d->xen->x, d->domid, d->cap_before, &e) < 0)
+	if (d->busy || !d->note.capped)		/* busy: the guest is being built anew, without a cap */
+		return;
+	if (d->domid != DOMD_NO_DOMAIN && d->xen->cap_set(d->xen->x, d->domid, d->note.cap, &e) < 0) {
 		log_fail(&e, "vm=%s: give the guest its full speed back", d->vm);
-	d->capped = false;
+		return;
+	}
+	d->note.capped = false;
+	if (note_save(&d->note, &e) < 0)
+		log_fail(&e, "vm=%s: forget the throttle", d->vm);
 }
 
-/* The guest goes on here: record first. */
+int give_resume(struct domd *d, struct err *e)
+{
+	if (d->domid == DOMD_NO_DOMAIN || d->busy || d->xen->look(d->xen->x, d->domid) != LIFE_SUSPENDED)
+		return 0;
+	return d->xen->resume(d->xen->x, d->domid, e);
+}
+
+/* The guest goes on here: record first.  `giving` lets it run too, so only in-doubt has to wait for the disk. */
 static int give_back(struct domd *d, const char *why, struct err *e)
 {
 	struct owner next = d->owner;
+	int rc;
 
 	*next.session = *next.peer = '\0';
-	if (owner_enter(&d->owner, OWNER_HERE, &next, why, e) < 0)
-		return -1;
+	memcpy(d->given_back, d->owner.session, sizeof(d->given_back));
+	if (owner_enter(&d->owner, OWNER_HERE, &next, why, e) < 0) {
+		if (d->owner.word != OWNER_GIVING)
+			return -1;
+		log_fail(e, "vm=%s: %s", d->vm, why);
+		*e = (struct err)ERR_INIT;
+	}
 	domd_forget_mover(d);
-	restore_cap(d);
-	if (d->domid != DOMD_NO_DOMAIN && d->xen->look(d->xen->x, d->domid) == LIFE_SUSPENDED &&
-	    d->xen->resume(d->xen->x, d->domid, e) < 0)
-		return -1;
+	give_restore_cap(d);
+	rc = give_resume(d, e);
 	domd_settle(d, why);
 	domd_leave_if_over(d);
-	return 0;
+	return rc;
 }
 
 void give_mover_gone(struct domd *d)
@@ -74,12 +94,11 @@ static int need(const struct domd *d, const json_t *in, unsigned words, const ch
 static int may_begin(const struct domd *d, const char *session, struct err *e)
 {
 	const char *type = json_string_value(json_object_get(d->config, "type"));
+	bool again = d->owner.word == OWNER_GIVING && !strcmp(d->owner.session, session);
 
-	if (domd_need_domain(d, e) < 0)
+	if (domd_need_domain(d, e) < 0 || domd_need_idle(d, e) < 0)
 		return -1;
-	if (d->busy)
-		return err_set(e, ERR_BUSY, "'%s' is busy: %s is under way", d->vm, d->busy);
-	if (d->owner.word != OWNER_HERE && d->owner.word != OWNER_NONE)
+	if (d->owner.word != OWNER_HERE && !again)
 		return err_set(e, d->owner.word == OWNER_GIVING ? ERR_BUSY : ERR_STATE, "'%s' is %s in session %s", d->vm,
 			       owner_name(d->owner.word), d->owner.session);
 	if (!d->config || !type)
@@ -88,7 +107,6 @@ static int may_begin(const struct domd *d, const char *session, struct err *e)
 		err_set(e, ERR_INCOMPATIBLE, "'%s' is a PV guest: Xen without shadow paging cannot track what it writes", d->vm);
 		return err_remedy(e, "save it here and restore it there, or make it a PVH guest");
 	}
-	(void)session;
 	return 0;
 }
 
@@ -106,7 +124,9 @@ int verb_give_begin(void *arg, struct ctl_call *c, const json_t *in, json_t **ou
 		return err_set(e, ERR_USAGE, "give-begin needs the descriptor whose hang-up is the mover's death");
 	snprintf(next.session, sizeof(next.session), "%s", session);
 	snprintf(next.peer, sizeof(next.peer), "%s", peer);
-	if (fd_set_nonblock(fd, true, e) < 0 || owner_enter(&d->owner, OWNER_GIVING, &next, "give-begin", e) < 0)
+	if (fd_set_nonblock(fd, true, e) < 0)
+		return -1;
+	if (d->owner.word == OWNER_HERE && owner_enter(&d->owner, OWNER_GIVING, &next, "give-begin", e) < 0)
 		return -1;
 	domd_forget_mover(d);
 	d->alive_fd = fd_take(&fd);
@@ -119,6 +139,20 @@ int verb_give_begin(void *arg, struct ctl_call *c, const json_t *in, json_t **ou
 	return 0;
 }
 
+/* What the cap was is on disk before it changes: it outlives this process. */
+static int note_cap(struct domd *d, struct err *e)
+{
+	if (d->note.capped)
+		return 0;
+	if (d->xen->cap_get(d->xen->x, d->domid, &d->note.cap, e) < 0)
+		return -1;
+	d->note.capped = true;
+	if (note_save(&d->note, e) == 0)
+		return 0;
+	d->note.capped = false;
+	return -1;
+}
+
 int verb_throttle(void *arg, struct ctl_call *c, const json_t *in, json_t **out, struct err *e)
 {
 	struct domd *d = arg;
@@ -127,16 +161,14 @@ int verb_throttle(void *arg, struct ctl_call *c, const json_t *in, json_t **out,
 
 	(void)c;
 	(void)out;
-	if (need(d, in, BIT(OWNER_GIVING), &session, e) < 0 || js_u64(in, "cap", 10000, &cap, e) < 0)
+	if (need(d, in, BIT(OWNER_GIVING), &session, e) < 0 || js_u64(in, "cap", CAP_PERCENT_MAX, &cap, e) < 0 ||
+	    domd_need_domain(d, e) < 0 || domd_need_idle(d, e) < 0)
 		return -1;
-	if (!d->capped && d->xen->cap_get(d->xen->x, d->domid, &d->cap_before, e) < 0)
-		return -1;
-	d->capped = true;
 	if (!cap) {
-		restore_cap(d);
+		give_restore_cap(d);
 		return 0;
 	}
-	return d->xen->cap_set(d->xen->x, d->domid, (uint16_t)cap, e);
+	return note_cap(d, e) < 0 ? -1 : d->xen->cap_set(d->xen->x, d->domid, (uint16_t)cap, e);
 }
 
 int verb_give_commit(void *arg, struct ctl_call *c, const json_t *in, json_t **out, struct err *e)
@@ -159,20 +191,11 @@ int verb_give_commit(void *arg, struct ctl_call *c, const json_t *in, json_t **o
 	return 0;
 }
 
-static int destroy_work(struct domd *d, void *arg, struct err *e)
-{
-	(void)arg;
-	if (d->domid != DOMD_NO_DOMAIN && d->xen->destroy(d->xen->x, d->domid, e) < 0)
-		return -1;
-	d->domid = DOMD_NO_DOMAIN;
-	return 0;
-}
-
 static void destroyed(struct domd *d, void *arg, const struct err *e)
 {
 	if (e)
 		log_fail(e, "vm=%s: remove the domain that was given away", d->vm);
-	domd_settle(d, "given away");
+	domd_settle(d, e ? e->detail : "given away");
 	ctl_finish(arg, NULL, e);
 	domd_leave_if_over(d);
 }
@@ -189,8 +212,7 @@ int verb_give_done(void *arg, struct ctl_call *c, const json_t *in, json_t **out
 	if (d->owner.word == OWNER_IN_DOUBT && owner_enter(&d->owner, OWNER_AWAY, &next, "give-done", e) < 0)
 		return -1;
 	domd_forget_mover(d);
-	d->capped = false;
-	domd_work_call(d, c, "give-done", destroy_work, destroyed);
+	domd_work_call(d, c, "give-done", domd_destroy_work, destroyed);
 	return 0;
 }
 
@@ -202,8 +224,11 @@ int verb_give_abort(void *arg, struct ctl_call *c, const json_t *in, json_t **ou
 
 	(void)c;
 	(void)out;
-	if (js_opt_bool(in, "not_taken", &not_taken, e) < 0 ||
-	    need(d, in, BIT(OWNER_GIVING) | BIT(OWNER_IN_DOUBT), &session, e) < 0)
+	if (js_opt_bool(in, "not_taken", &not_taken, e) < 0 || js_text(in, "session", &session, e) < 0)
+		return -1;
+	if (d->owner.word == OWNER_HERE && !strcmp(d->given_back, session))
+		return give_resume(d, e);
+	if (need(d, in, BIT(OWNER_GIVING) | BIT(OWNER_IN_DOUBT), &session, e) < 0)
 		return -1;
 	if (d->owner.word == OWNER_IN_DOUBT && !not_taken) {
 		err_set(e, ERR_IN_DOUBT, "'%s' was handed over and may run at '%s'", d->vm, d->owner.peer);

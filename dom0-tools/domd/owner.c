@@ -6,6 +6,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/fd.h"
 #include "base/js.h"
@@ -86,9 +87,25 @@ int owner_load(const char *data_dir, const char *vm, struct owner *out, struct e
 	return 0;
 }
 
+/* A VM with another UUID is a new one under an old name; what is on its way or in doubt holds the name. */
+static bool may_enter(const struct owner *o, enum owner_word to, const struct owner *next)
+{
+	static const unsigned renewed[OWNER_N] = {
+		[OWNER_HERE] = BIT(OWNER_RECEIVING),
+		[OWNER_AWAY] = BIT(OWNER_HERE),
+		[OWNER_REFUSED] = BIT(OWNER_HERE),
+	};
+
+	return (words[o->word].next & BIT(to)) ||
+	       ((renewed[o->word] & BIT(to)) && strcasecmp(o->uuid, next->uuid));
+}
+
 int owner_enter(struct owner *o, enum owner_word to, const struct owner *next, const char *why, struct err *e)
 {
-	if (!(words[o->word].next & BIT(to)))
+	if (next->generation < o->generation)
+		return err_set(e, ERR_STATE, "generation %llu of '%s' is older than %llu",
+			       (unsigned long long)next->generation, o->vm, (unsigned long long)o->generation);
+	if (!may_enter(o, to, next))
 		return err_set(e, ERR_STATE, "'%s' is %s and cannot become %s", o->vm, words[o->word].name, words[to].name);
 	AUTO_JSON json_t *r = json_pack("{s:s, s:s, s:I, s:s, s:s, s:s}", "vm", o->vm, "uuid", next->uuid, "generation",
 					(json_int_t)next->generation, "owner", words[to].name, "session", next->session,

@@ -7,6 +7,7 @@
  *             and then args.  A unit with descriptors is never restarted.  ERR_EXISTS if it runs.
  *   stop      {unit, timeout_ms?}  SIGTERM, after the time SIGKILL -> {status} once it is gone;
  *             status: exit status, or 128 + signal
+ *   kill      {unit}  SIGKILL, as a crash would end it -> {}; its restart policy decides what follows
  *   list      -> {units: [{unit, pid, state, restarts, last_exit}]}; pid 0: no process; last_exit -1: never ended;
  *             state: running, waiting (for its restart), stopping, exited, failed
  *   info      -> {hostname, cmdline, boot_id, uptime_ms,
@@ -26,6 +27,7 @@
 
 #define HVINIT_SPAWN "spawn"
 #define HVINIT_STOP "stop"
+#define HVINIT_KILL "kill"
 #define HVINIT_LIST "list"
 #define HVINIT_INFO "info"
 #define HVINIT_SHUTDOWN "shutdown"

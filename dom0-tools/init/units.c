@@ -400,6 +400,17 @@ int units_stop(struct units *us, const char *name, uint64_t timeout_ms,
 	return 0;
 }
 
+int units_kill(struct units *us, const char *name, struct err *e)
+{
+	struct unit *u = find(us, name);
+
+	if (!u || u->pid <= 0)
+		return err_set(e, ERR_NOT_FOUND, "unit '%s' does not run", name);
+	if (kill(u->pid, SIGKILL) < 0)
+		return err_sys(e, errno, "kill unit '%s'", name);
+	return 0;
+}
+
 unsigned units_stop_all(struct units *us, const char *prefix, uint64_t timeout_ms)
 {
 	unsigned n = 0;

@@ -67,6 +67,8 @@ MUSTUSE int units_start(struct units *us, const struct unit_start *s, pid_t *out
 /* done (may be NULL) gets the status when the process is gone; never before this returns. */
 MUSTUSE int units_stop(struct units *us, const char *name, uint64_t timeout_ms,
 		       void (*done)(void *arg, int status), void *arg, struct err *e);
+/* SIGKILL, as if it had crashed: what follows is its restart policy's. */
+MUSTUSE int units_kill(struct units *us, const char *name, struct err *e);
 /* Stops every unit whose name begins with `prefix`; returns how many were asked. */
 unsigned units_stop_all(struct units *us, const char *prefix, uint64_t timeout_ms);
 /* Units with a process whose name begins with `prefix`. */

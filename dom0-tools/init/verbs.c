@@ -105,6 +105,19 @@ static int do_stop(void *arg, struct ctl_call *c, const json_t *in, json_t **out
 	return 0;
 }
 
+static int do_kill(void *arg, struct ctl_call *c, const json_t *in, json_t **out, struct err *e)
+{
+	static const char *const known[] = { "id", "verb", "unit", NULL };
+	struct manager *m = arg;
+	const char *name = NULL;
+
+	(void)c;
+	(void)out;
+	if (js_only(in, known, e) < 0 || js_text(in, "unit", &name, e) < 0)
+		return -1;
+	return units_kill(m->units, name, e);
+}
+
 static int do_list(void *arg, struct ctl_call *c, const json_t *in, json_t **out, struct err *e)
 {
 	struct manager *m = arg;
@@ -148,6 +161,7 @@ static int do_shutdown(void *arg, struct ctl_call *c, const json_t *in, json_t *
 const struct ctl_verb hvinit_verbs[] = {
 	{ HVINIT_SPAWN, do_spawn, "starts a unit of the table" },
 	{ HVINIT_STOP, do_stop, "ends a unit: SIGTERM, then SIGKILL" },
+	{ HVINIT_KILL, do_kill, "ends a unit as a crash would; its restart policy decides what follows" },
 	{ HVINIT_LIST, do_list, "all units" },
 	{ HVINIT_INFO, do_info, "host name, network, data volume, phases of the boot" },
 	{ HVINIT_SHUTDOWN, do_shutdown, "ends guests and daemons, then power off or reboot" },

@@ -194,7 +194,7 @@ void api_host_get(struct req *r)
 
 /* ---- verbs ---- */
 
-static void on_shutdown(void *arg, const json_t *ok, const struct err *e)
+static void on_accepted(void *arg, const json_t *ok, const struct err *e)
 {
 	struct req *r = arg;
 
@@ -228,7 +228,27 @@ void api_host_shutdown(struct req *r)
 
 	events_add(r->h->events, "host.shutdown", NULL, 0, json_pack("{ss ss}", "mode", mode, "who", r->who.name),
 		   "%s asked for %s", r->who.name, mode);
-	if (ctl_link_send(&r->h->hvinit, HVINIT_SHUTDOWN, args, NULL, 0, on_shutdown, req_hold(r), &e) < 0) {
+	if (ctl_link_send(&r->h->hvinit, HVINIT_SHUTDOWN, args, NULL, 0, on_accepted, req_hold(r), &e) < 0) {
+		req_fail(r, &e);
+		req_release(r);
+	}
+}
+
+void api_host_kill_unit(struct req *r)
+{
+	static const char *const keys[] = { "unit", NULL };
+	const char *unit;
+	struct err e = ERR_INIT;
+
+	if (js_only(r->body, keys, &e) < 0 || js_text(r->body, "unit", &unit, &e) < 0) {
+		req_fail(r, &e);
+		return;
+	}
+	AUTO_JSON json_t *args = json_pack("{ss}", "unit", unit);
+
+	events_add(r->h->events, "unit.killed", NULL, 0, json_pack("{ss ss}", "unit", unit, "who", r->who.name),
+		   "%s ended %s", r->who.name, unit);
+	if (ctl_link_send(&r->h->hvinit, HVINIT_KILL, args, NULL, 0, on_accepted, req_hold(r), &e) < 0) {
 		req_fail(r, &e);
 		req_release(r);
 	}

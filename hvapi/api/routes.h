@@ -14,6 +14,7 @@ extern const struct route api_routes[];		/* ends with method == NULL */
 /* host.c */
 void api_host_get(struct req *r);
 void api_host_shutdown(struct req *r);
+void api_host_kill_unit(struct req *r);
 void api_host_pairing_code(struct req *r);
 /* peers.c */
 void api_peers_list(struct req *r);

@@ -32,6 +32,7 @@ static const struct {
 		{ "network", "[O]?" }, { "data", "O" }, { "pins", "N?" }, { "ktls", "B?" }, { "vms", "O" },
 		{ "units", "[O]?" }, { "phases", "[O]?" } } },
 	{ "Memory", { { "dom0_total_mib", "N" }, { "dom0_available_mib", "N" }, { "guests_mib", "N" } } },
+	{ "KillUnit", { { "unit", "text" } } },
 	{ "Shutdown", { { "mode", "poweroff|reboot" }, { "guests", "shutdown|destroy?" } } },
 	{ "PairingCodeRequest", { { "role", "peer|admin|operator|viewer" }, { "name", "T?" },
 		{ "ttl_s", "N?" } } },

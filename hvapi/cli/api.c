@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -19,7 +20,7 @@
 
 struct api {
 	struct profile_host host;
-	bool local;			/* by the unix socket of this host */
+	const char *local;		/* path of this host's unix socket, or NULL: by TLS */
 	struct client_keys *keys;
 	json_t *problems;
 	struct client_conn *conn;	/* of the request under way */
@@ -27,19 +28,30 @@ struct api {
 	struct http_stream stream;
 };
 
+/* The socket that was named is used, there or not; the usual one where it is. */
+static const char *local_path(void)
+{
+	const char *named = getenv("HVAPI_SOCKET");
+
+	if (named && *named)
+		return named;
+	return access(HVAPID_API_PATH, F_OK) == 0 ? HVAPID_API_PATH : NULL;
+}
+
 int api_open(const char *host, struct api **out, struct err *e)
 {
 	struct api *a = mem_alloc(sizeof(*a));
 	char dir[PROFILE_TEXT_BYTES];
 
 	a->fd = -1;
-	if (!host && access(HVAPID_API_PATH, F_OK) == 0) {
-		a->local = true;
+	a->local = host ? NULL : local_path();
+	if (a->local) {
 		snprintf(a->host.name, sizeof(a->host.name), "localhost");
 		*out = a;
 		return 0;
 	}
-	if (profile_find(host, &a->host, e) < 0 || profile_dir(dir, e) < 0 || client_keys_load(dir, &a->keys, e) < 0) {
+	if (profile_find(host, &a->host, e) < 0 || profile_dir(dir, e) < 0 ||
+	    client_keys_load(dir, &a->keys, e) < 0) {
 		api_close(a);
 		return -1;
 	}
@@ -74,6 +86,12 @@ const json_t *api_problems(const struct api *a)
 	return a->problems;
 }
 
+void api_keep_problems(struct api *a, const json_t *o)
+{
+	json_decref(a->problems);
+	a->problems = json_incref(json_object_get(o, "problems"));
+}
+
 static ssize_t tls_read(void *arg, void *p, size_t n)
 {
 	struct api *a = arg;
@@ -100,13 +118,23 @@ static ssize_t local_write(void *arg, const void *p, size_t n)
 	return put < 0 ? -errno : put;
 }
 
+static int connect_local(struct api *a, struct err *e)
+{
+	struct err bad = ERR_INIT;
+
+	a->stream = (struct http_stream){ local_read, local_write, a };
+	if (fd_unix_connect(a->local, &a->fd, &bad) == 0)
+		return 0;
+	/* No socket is no missing object: the host's service cannot be reached. */
+	err_set(e, bad.code == ERR_NOT_FOUND ? ERR_NET : bad.code, "%s", bad.detail);
+	return err_remedy(e, "hvapid makes that socket; does it run on this host?");
+}
+
 static int connect_host(struct api *a, struct err *e)
 {
 	disconnect(a);
-	if (a->local) {
-		a->stream = (struct http_stream){ local_read, local_write, a };
-		return fd_unix_connect(HVAPID_API_PATH, &a->fd, e);
-	}
+	if (a->local)
+		return connect_local(a, e);
 	a->stream = (struct http_stream){ tls_read, tls_write, a };
 	if (client_connect(a->keys, a->host.address, a->host.fingerprint, "http/1.1", &a->conn, e) < 0)
 		return err_wrap(e, "host %s", a->host.name);
@@ -122,8 +150,7 @@ static int take_problem(struct api *a, const struct http_response *r, struct err
 	if (js_parse((const char *)r->body.p, r->body.len, &o, &bad) < 0)
 		return err_set(e, ERR_PEER, "%s answered %d without saying why", a->host.name, r->status);
 	js_to_err(o, e);
-	json_decref(a->problems);
-	a->problems = json_incref(json_object_get(o, "problems"));
+	api_keep_problems(a, o);
 	return -1;
 }
 

@@ -14,7 +14,8 @@
 
 struct api;
 
-/* host NULL: the default profile; with none and /run/hvapi/api.sock there, that. */
+/* host NULL: this host by its unix socket, if $HVAPI_SOCKET names one or /run/hvapi/api.sock is there; else the
+ * default profile. */
 MUSTUSE int api_open(const char *host, struct api **out, struct err *e);
 void api_close(struct api *a);
 const char *api_host(const struct api *a);
@@ -33,5 +34,7 @@ MUSTUSE int api_upgrade(struct api *a, const char *path, const char *protocol, c
 			int *out_fd, struct buf *out_early, struct err *e);
 /* The "problems" of the last failed call, borrowed; NULL if it had none. */
 const json_t *api_problems(const struct api *a);
+/* The same for an error that came inside an answer: keeps o's "problems", if it has any. */
+void api_keep_problems(struct api *a, const json_t *o);
 
 #endif

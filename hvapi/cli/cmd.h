@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Commands of the CLI: `hvapi NOUN VERB ARGS --options`.  One table
- * (commands.c) gives dispatch, help, completion and the man page's list.
+ * Commands of the CLI: `hvapi NOUN VERB ARGS --options`.  Their
+ * tables give dispatch, help, completion and the man page.
  */
 #ifndef HVAPI_CLI_CMD_H
 #define HVAPI_CLI_CMD_H
@@ -20,6 +20,7 @@ struct cli {
 	const char *host;	/* --host, or NULL */
 	bool json;		/* --json: machine-readable, one document on stdout */
 	bool no_wait;		/* --no-wait: print the job and return */
+	bool help;		/* --help */
 	bool terminal;		/* stdout is one: progress bars */
 };
 
@@ -36,13 +37,20 @@ struct cmd {
 	const char *help;
 };
 
-extern const struct cmd *const cmd_tables[];	/* NULL at the end; each ends with noun == NULL */
+extern struct cli cli;			/* where the options of every command go */
+extern const struct opt cli_opts[];	/* those options */
 
 /* The tables, one a file. */
 extern const struct cmd cmds_host[], cmds_vm[], cmds_migrate[], cmds_job[], cmds_events[], cmds_cert[],
 	cmds_file[], cmds_other[];
 
-/* The command of these words; *out_skip: how many of them name it.  NULL if there is none. */
-const struct cmd *cmd_find(int argc, char **argv, int *out_skip);
+/* All commands in order: the first for NULL, NULL after the last. */
+const struct cmd *cmd_next(const struct cmd *c);
+/* How many verbs a noun has; 0 if there is no such noun. */
+unsigned cmd_verbs(const char *noun);
+/* The first two words of a command line that are neither options nor their values; how many there are. */
+unsigned cmd_words(int argc, char **argv, const char *out[2]);
+/* The command of noun and verb, else the one of the noun alone, else NULL.  Both may be NULL. */
+const struct cmd *cmd_find(const char *noun, const char *verb);
 
 #endif

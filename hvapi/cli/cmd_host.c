@@ -15,7 +15,7 @@
 #include "link/client.h"
 
 static const char *opt_code, *opt_name, *opt_role = "peer";
-static uint64_t opt_ttl_ms;
+static uint64_t opt_ttl_ms = UINT64_MAX;	/* not given */
 static bool opt_reboot;
 
 static const struct table_col host_cols[] = {
@@ -103,7 +103,7 @@ static int host_code(struct cli *c, int argc, char **argv, struct err *e)
 
 	if (opt_name)
 		json_object_set_new(body, "name", json_string(opt_name));
-	if (opt_ttl_ms)
+	if (opt_ttl_ms != UINT64_MAX)
 		json_object_set_new(body, "ttl_s", json_integer((json_int_t)(opt_ttl_ms / 1000)));
 	if (api_call(c->api, "POST", "/v1/host/pairing-codes", body, &answer, e) < 0)
 		return -1;
@@ -207,6 +207,41 @@ static int host_shutdown(struct cli *c, int argc, char **argv, struct err *e)
 	return 0;
 }
 
+static int host_kill_unit(struct cli *c, int argc, char **argv, struct err *e)
+{
+	(void)argc;
+	AUTO_JSON json_t *body = json_pack("{s:s}", "unit", argv[0]);
+	AUTO_JSON json_t *answer = NULL;
+
+	if (api_call(c->api, "POST", "/v1/host/kill-unit", body, &answer, e) < 0)
+		return -1;
+	out_done(c, answer, "%s was killed; %s starts it again by its rule", argv[0], api_host(c->api));
+	return 0;
+}
+
+static const struct table_col unit_cols[] = {
+	{ "UNIT", "unit", TABLE_TEXT },
+	{ "PID", "pid", TABLE_TEXT },
+	{ "STATE", "state", TABLE_TEXT },
+	{ "RESTARTS", "restarts", TABLE_TEXT },
+	{ "LAST EXIT", "last_exit", TABLE_TEXT },
+	{ NULL, NULL, TABLE_TEXT },
+};
+
+static int host_units(struct cli *c, int argc, char **argv, struct err *e)
+{
+	(void)argc;
+	(void)argv;
+	AUTO_JSON json_t *h = NULL;
+
+	if (api_call(c->api, "GET", "/v1/host", NULL, &h, e) < 0)
+		return -1;
+	AUTO_JSON json_t *answer = json_pack("{s:O}", "units", json_object_get(h, "units"));
+
+	out_list(c, answer, "units", unit_cols);
+	return 0;
+}
+
 static const struct opt enroll_opts[] = {
 	{ "code", OPT_TEXT, &opt_code, "CODE", "the one-time code that the host shows" },
 	{ "name", OPT_TEXT, &opt_name, "NAME", "what to call the host here (default: its own name)" },
@@ -216,7 +251,7 @@ static const struct opt enroll_opts[] = {
 static const struct opt code_opts[] = {
 	{ "role", OPT_TEXT, &opt_role, "peer|admin|operator|viewer", "what the one who uses it becomes (peer)" },
 	{ "name", OPT_TEXT, &opt_name, "NAME", "the name he gets here" },
-	{ "ttl", OPT_MS, &opt_ttl_ms, "TIME", "how long it is good for (15m)" },
+	{ "ttl", OPT_MS, &opt_ttl_ms, "TIME", "how long it is good for, in whole seconds (10m)" },
 	{ NULL, OPT_FLAG, NULL, NULL, NULL },
 };
 
@@ -235,6 +270,8 @@ const struct cmd cmds_host[] = {
 	{ "host", "pair", "ADDRESS", 1, 1, enroll_opts, false, host_pair, "pair the host with another by its code" },
 	{ "host", "peers", "", 0, 0, NULL, false, host_peers, "who is trusted by the host" },
 	{ "host", "unpair", "NAME", 1, 1, NULL, false, host_unpair, "stop trusting a host or an operator" },
+	{ "host", "units", "", 0, 0, NULL, false, host_units, "the daemons of the host" },
+	{ "host", "kill-unit", "UNIT", 1, 1, NULL, false, host_kill_unit, "end a daemon that hangs, as a crash would" },
 	{ "host", "shutdown", "", 0, 0, shutdown_opts, false, host_shutdown, "shut the host down, guests first" },
 	{ NULL, NULL, NULL, 0, 0, NULL, false, NULL, NULL },
 };

@@ -16,14 +16,17 @@
 
 static const char *opt_to, *opt_on_stall, *opt_compress, *opt_outcome;
 static bool opt_accept_risk;
-static uint64_t opt_max_downtime_ms, opt_max_rounds;
+static uint64_t opt_max_downtime_ms = UINT64_MAX, opt_max_rounds = UINT64_MAX;	/* UINT64_MAX: not given */
 
 static const struct opt migrate_opts[] = {
 	{ "to", OPT_TEXT, &opt_to, "HOST", "the paired host that the guest goes to" },
-	{ "max-downtime", OPT_MS, &opt_max_downtime_ms, "TIME", "stop the guest when what is left fits in this (300ms)" },
-	{ "max-rounds", OPT_U64, &opt_max_rounds, "N", "rounds of pre-copy at the most" },
-	{ "on-stall", OPT_TEXT, &opt_on_stall, "throttle|stop|abort", "what to do when the guest dirties memory faster than the line" },
-	{ "compress", OPT_TEXT, &opt_compress, "auto|zstd|zlib|none", "codec of the memory stream (auto: the best both have)" },
+	{ "max-downtime", OPT_MS, &opt_max_downtime_ms, "TIME",
+	  "stop the guest when what is left fits in this (300ms)" },
+	{ "max-rounds", OPT_U64, &opt_max_rounds, "N", "rounds of pre-copy at the most (30)" },
+	{ "on-stall", OPT_TEXT, &opt_on_stall, "throttle|stop|abort",
+	  "what to do when the guest dirties memory faster than the line" },
+	{ "compress", OPT_TEXT, &opt_compress, "auto|zstd|zlib|none",
+	  "codec of the memory stream (auto: the best both have)" },
 	{ NULL, OPT_FLAG, NULL, NULL, NULL },
 };
 
@@ -55,8 +58,8 @@ static void put_text(json_t *o, const char *key, const char *v)
 
 static void put_u64(json_t *o, const char *key, uint64_t v)
 {
-	if (v)
-		json_object_set_new(o, key, json_integer((json_int_t)v));
+	if (v != UINT64_MAX)
+		json_object_set_new(o, key, json_integer((json_int_t)(v > INT64_MAX ? INT64_MAX : v)));
 }
 
 static int migrate(struct cli *c, int argc, char **argv, struct err *e)
@@ -145,7 +148,8 @@ static int migrate_resolve(struct cli *c, int argc, char **argv, struct err *e)
 
 const struct cmd cmds_migrate[] = {
 	{ "migrate", NULL, "VM", 1, 1, migrate_opts, false, migrate, "move a running guest to another host" },
-	{ "migrate", "check", "VM", 1, 1, check_opts, false, migrate_check, "say everything that would keep a guest from moving" },
+	{ "migrate", "check", "VM", 1, 1, check_opts, false, migrate_check,
+	  "say everything that would keep a guest from moving" },
 	{ "migrate", "resolve", "VM", 1, 1, resolve_opts, false, migrate_resolve,
 	  "settle a move whose outcome is in doubt" },
 	{ NULL, NULL, NULL, 0, 0, NULL, false, NULL, NULL },

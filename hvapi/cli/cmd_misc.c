@@ -15,6 +15,7 @@
 #include "hvapi/cli/cmd.h"
 #include "hvapi/cli/help.h"
 #include "hvapi/cli/out.h"
+#include "hvapi/cli/sse.h"
 
 static const char *opt_vm;
 static uint64_t opt_limit = 50;
@@ -31,6 +32,8 @@ static const struct table_col cert_cols[] = {
 static const struct table_col file_cols[] = {
 	{ "NAME", "name", TABLE_TEXT },
 	{ "SIZE", "bytes", TABLE_BYTES },
+	{ "MODIFIED", "modified_ms", TABLE_TIME_MS },
+	{ "USED BY", "used_by", TABLE_TEXT },
 	{ NULL, NULL, TABLE_TEXT },
 };
 
@@ -142,6 +145,46 @@ static int put_stdout(void *arg, const void *p, size_t n)
 	return fwrite(p, 1, n, stdout) != n || fflush(stdout) != 0;
 }
 
+static void put_vm(struct buf *path)
+{
+	if (!opt_vm)
+		return;
+	buf_printf(path, "&vm=");
+	http_escape(path, opt_vm);
+}
+
+/* One line an event: as a program reads it, or as a row of the list. */
+static int put_event(void *arg, const json_t *event)
+{
+	const struct cli *c = arg;
+
+	if (c->json) {
+		json_dumpf(event, stdout, JSON_COMPACT | JSON_SORT_KEYS);
+		printf("\n");
+	} else {
+		table_line(stdout, event_cols, event);
+	}
+	return fflush(stdout) != 0;
+}
+
+/* What is there already, then what comes: nothing between is missed. */
+static int follow_events(struct cli *c, const json_t *listed, struct err *e)
+{
+	struct sse s = { .fn = put_event, .arg = c };
+	AUTO_BUF struct buf path = { 0 };
+	const json_t *event;
+	size_t i;
+
+	json_array_foreach(json_object_get(listed, "events"), i, event)
+		(void)put_event(c, event);
+	buf_printf(&path, "/v1/events?since=%lld", (long long)json_integer_value(json_object_get(listed, "last")));
+	put_vm(&path);
+	int rc = api_stream(c->api, (const char *)path.p, "text/event-stream", sse_bytes, &s, e);
+
+	sse_fini(&s);
+	return rc;
+}
+
 static int events(struct cli *c, int argc, char **argv, struct err *e)
 {
 	(void)argc;
@@ -150,14 +193,11 @@ static int events(struct cli *c, int argc, char **argv, struct err *e)
 	AUTO_JSON json_t *answer = NULL;
 
 	buf_printf(&path, "/v1/events?limit=%llu", (unsigned long long)opt_limit);
-	if (opt_vm) {
-		buf_printf(&path, "&vm=");
-		http_escape(&path, opt_vm);
-	}
-	if (opt_follow)
-		return api_stream(c->api, (const char *)path.p, "text/event-stream", put_stdout, NULL, e);
+	put_vm(&path);
 	if (api_call(c->api, "GET", (const char *)path.p, NULL, &answer, e) < 0)
 		return -1;
+	if (opt_follow)
+		return follow_events(c, answer, e);
 	out_list(c, answer, "events", event_cols);
 	return 0;
 }
@@ -165,7 +205,7 @@ static int events(struct cli *c, int argc, char **argv, struct err *e)
 static const struct opt event_opts[] = {
 	{ "vm", OPT_TEXT, &opt_vm, "VM", "only those of one guest" },
 	{ "limit", OPT_U64, &opt_limit, "N", "the last N (50)" },
-	{ "follow", OPT_FLAG, &opt_follow, NULL, "go on as they come (Server-Sent Events)" },
+	{ "follow", OPT_FLAG, &opt_follow, NULL, "print them as they come, one a line" },
 	{ NULL, OPT_FLAG, NULL, NULL, NULL },
 };
 

@@ -33,6 +33,24 @@ static const struct table_col vm_cols[] = {
 	{ NULL, NULL, TABLE_TEXT },
 };
 
+static const struct table_col vm_show_cols[] = {
+	{ "Name", "name", TABLE_TEXT },
+	{ "State", "state", TABLE_TEXT },
+	{ "Since", "since_ms", TABLE_TIME_MS },
+	{ "Reason", "reason", TABLE_TEXT },
+	{ "Other host", "peer", TABLE_TEXT },
+	{ "Job", "job", TABLE_TEXT },
+	{ "Saved", "saved", TABLE_TEXT },
+	{ "Autostart", "autostart", TABLE_TEXT },
+	{ "Domain", "domid", TABLE_TEXT },
+	{ "Generation", "generation", TABLE_TEXT },
+	{ "UUID", "uuid", TABLE_TEXT },
+	{ "Type", "config.type", TABLE_TEXT },
+	{ "VCPUs", "config.vcpus", TABLE_TEXT },
+	{ "Memory", "config.memory_mib", TABLE_MIB },
+	{ NULL, NULL, TABLE_TEXT },
+};
+
 static int vm_define(struct cli *c, int argc, char **argv, struct err *e)
 {
 	(void)argc;
@@ -50,7 +68,7 @@ static int vm_define(struct cli *c, int argc, char **argv, struct err *e)
 	};
 	if (api_send(c->api, &q, &vm, e) < 0)
 		return -1;
-	out_done(c, vm, "%s defined", json_string_value(json_object_get(vm, "name")));
+	out_done(c, vm, "%s defined", js_get_text(vm, "name"));
 	return 0;
 }
 
@@ -86,7 +104,7 @@ static int vm_show(struct cli *c, int argc, char **argv, struct err *e)
 
 	if (api_call(c->api, "GET", path, NULL, &vm, e) < 0)
 		return -1;
-	out_one(c, vm, vm_cols);
+	out_one(c, vm, vm_show_cols);
 	return 0;
 }
 

@@ -10,6 +10,7 @@
 #include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <string.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -50,49 +51,62 @@ static int from_guest(const struct http_stream *s, bool *out_end, struct err *e)
 	}
 }
 
-/* What is typed.  *out_end at Ctrl-] or the end of the input. */
-static int from_terminal(const struct http_stream *s, bool *out_end, struct err *e)
+/* What is typed, to `typed`.  *out_end at Ctrl-] or the end of the input. */
+static int from_terminal(struct buf *typed, bool *out_end, struct err *e)
 {
-	char b[CONSOLE_BYTES];
-	ssize_t n = read(STDIN_FILENO, b, sizeof(b)), done = 0;
+	uint8_t b[CONSOLE_BYTES];
+	ssize_t n = read(STDIN_FILENO, b, sizeof(b));
 
-	if (n <= 0) {
+	if (n < 0 && errno != EINTR)
+		return err_sys(e, errno, "read the terminal");
+	if (n == 0)
 		*out_end = true;
-		return 0;
-	}
-	for (ssize_t i = 0; i < n; i++) {
-		if (b[i] == KEY_LEAVE) {
-			*out_end = true;
-			n = i;
-		}
-	}
-	while (done < n) {
-		ssize_t w = s->write(s->arg, b + done, (size_t)(n - done));
+	if (n > 0) {
+		const uint8_t *leave = memchr(b, KEY_LEAVE, (size_t)n);
 
-		if (w <= 0 && w != -EAGAIN)
-			return err_sys(e, w < 0 ? (int)-w : EPIPE, "write to the console");
-		done += w > 0 ? w : 0;
+		*out_end = leave != NULL;
+		buf_put(typed, b, leave ? (size_t)(leave - b) : (size_t)n);
 	}
 	return 0;
 }
 
+/* As much as the guest takes now. */
+static int to_guest(const struct http_stream *s, struct buf *typed, struct err *e)
+{
+	while (typed->len) {
+		ssize_t n = s->write(s->arg, typed->p, typed->len);
+
+		if (n == -EAGAIN)
+			return 0;
+		if (n <= 0)
+			return err_sys(e, n < 0 ? (int)-n : EPIPE, "write to the console");
+		buf_consume(typed, (size_t)n);
+	}
+	return 0;
+}
+
+/* The terminal is not read while the guest has not taken what was typed, but what the guest says always is: else two
+ * full pipes could wait for each other. */
 static int run(const struct http_stream *s, int fd, struct err *e)
 {
-	bool end = false;
-	int rc = 0;
+	AUTO_BUF struct buf typed = { 0 };
+	bool gone = false, left = false;
 
-	while (!end && rc == 0) {
-		struct pollfd p[2] = { { .fd = fd, .events = POLLIN }, { .fd = STDIN_FILENO, .events = POLLIN } };
+	for (;;) {
+		if (from_guest(s, &gone, e) < 0 || to_guest(s, &typed, e) < 0)
+			return -1;
+		if (gone || (left && !typed.len))
+			return 0;
+		struct pollfd p[2] = {
+			{ .fd = fd, .events = (short)(POLLIN | (typed.len ? POLLOUT : 0)) },
+			{ .fd = typed.len || left ? -1 : STDIN_FILENO, .events = POLLIN },
+		};
 
-		rc = from_guest(s, &end, e);
-		if (rc < 0 || end)
-			break;
 		if (poll(p, 2, -1) < 0 && errno != EINTR)
 			return err_sys(e, errno, "wait for the console");
-		if (p[1].revents)
-			rc = from_terminal(s, &end, e);
+		if (p[1].revents && from_terminal(&typed, &left, e) < 0)
+			return -1;
 	}
-	return rc;
 }
 
 int console_run(struct api *a, const char *path, struct err *e)

@@ -10,20 +10,19 @@
 #include <jansson.h>
 
 #include "base/err.h"
-#include "base/opt.h"
 
 struct cmd;
 
 /* All commands, or those of one noun if there is such a noun. */
-void help_all(FILE *to, const char *noun, const struct opt *global);
-void help_one(FILE *to, const struct cmd *c, const struct opt *global);
+void help_all(FILE *to, const char *noun);
+void help_one(FILE *to, const struct cmd *c);
 /* "hvapi: not-found: ...", the numbered problems, and the remedy; as JSON if asked. */
 void help_error(FILE *to, const struct err *e, const json_t *problems, bool json);
 /* A numbered list of problems: code, detail, remedy. */
 void help_problems(FILE *to, const json_t *problems);
-/* A bash completion script, from the table of commands. */
+/* A bash completion script, from the table of commands (completion.c). */
 void help_completion(FILE *to);
-/* The man page hvapi(1) in mdoc, from the same table. */
+/* The man page hvapi(1) in mdoc, from the same table (man.c). */
 void help_man(FILE *to);
 
 #endif

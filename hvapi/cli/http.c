@@ -5,6 +5,7 @@
  */
 #include "hvapi/cli/http.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <string.h>
@@ -145,7 +146,7 @@ static int take_header(const char *line, struct head *h, struct http_response *r
 
 		errno = 0;
 		h->length = strtoull(value, &end, 10);
-		if (*end || errno || *value == '-')
+		if (!isdigit((unsigned char)*value) || *end || errno)
 			return err_set(e, ERR_CORRUPT, "the answer's Content-Length is no number");
 		h->has_length = true;
 	} else if (name == 17 && !strncasecmp(line, "Transfer-Encoding", name)) {
@@ -171,9 +172,13 @@ static int take_head(struct source *c, struct http_response *r, struct head *h, 
 
 	if (strncmp(text, "HTTP/1.1 ", 9) || strlen(text) < 12)
 		return err_set(e, ERR_CORRUPT, "the answer is not HTTP/1.1");
-	r->status = (text[9] - '0') * 100 + (text[10] - '0') * 10 + (text[11] - '0');
+	for (int i = 9; i < 12; i++) {
+		if (!isdigit((unsigned char)text[i]))
+			return err_set(e, ERR_CORRUPT, "the answer's status is no number");
+		r->status = r->status * 10 + (text[i] - '0');
+	}
 	if (r->status < 100 || r->status > 599)
-		return err_set(e, ERR_CORRUPT, "the answer's status is no number");
+		return err_set(e, ERR_CORRUPT, "the answer's status is %d", r->status);
 	for (;;) {
 		if (take_line(c, &line, e) < 0)
 			return -1;
@@ -222,7 +227,7 @@ static int pass_chunks(struct source *c, struct sink *k, struct err *e)
 		char *end;
 		uint64_t n = strtoull((const char *)line.p, &end, 16);
 
-		if (end == (const char *)line.p || n > HTTP_BODY_BYTES_MAX)
+		if (!isxdigit(line.p[0]) || (*end && *end != ';') || n > HTTP_BODY_BYTES_MAX)
 			return err_set(e, ERR_CORRUPT, "the answer has a bad chunk length");
 		if (pass_bytes(c, n, k, e) < 0)
 			return -1;

@@ -5,7 +5,7 @@
  */
 #include "hvapi/cli/job.h"
 
-#include <inttypes.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,21 +15,19 @@
 #include "hvapi/cli/api.h"
 #include "hvapi/cli/cmd.h"
 #include "hvapi/cli/out.h"
+#include "hvapi/cli/sse.h"
 
-enum { SSE_EVENT_BYTES_MAX = 1 << 20, BAR_CELLS = 24 };
+enum {
+	BAR_CELLS = 24,
+	FOLLOW_TRIES = 40,		/* of a connection that was cut: hvapid starts anew within seconds */
+	FOLLOW_WAIT_MS = 500,
+};
 
 struct watch {
 	struct cli *c;
-	struct buf in;			/* of the event stream, not yet taken apart */
 	json_t *job;			/* as it was last told */
 	char line[256];			/* last progress line, so that none is printed twice */
 };
-
-static const char *text_of(const json_t *o, const char *key)
-{
-	const char *s = json_string_value(json_object_get(o, key));
-	return s ? s : "";
-}
 
 static double number_of(const json_t *o, const char *key)
 {
@@ -46,15 +44,20 @@ static void put_bar(struct buf *b, double percent)
 	buf_printf(b, "] ");
 }
 
-/* "precopy  round 3  412 pages left  21.4 MiB/s  predicted downtime 180 ms" */
-static void describe(const struct watch *w, struct buf *b)
+/* Before the memory is sent a move's figures are all zero and say nothing. */
+static bool before_precopy(const char *state)
 {
-	const json_t *p = json_object_get(w->job, "progress");
+	static const char *const early[] = { "idle", "begin", "hello", "offer" };
 
-	if (w->c->terminal && json_object_get(p, "percent"))
-		put_bar(b, number_of(p, "percent"));
-	buf_printf(b, "%s", json_object_get(p, "state") ? text_of(p, "state") : text_of(w->job, "state"));
-	if (json_object_get(p, "round"))
+	for (size_t i = 0; i < ARRAY_LEN(early); i++)
+		if (!strcmp(state, early[i]))
+			return true;
+	return false;
+}
+
+static void describe_move(const json_t *p, struct buf *b)
+{
+	if (number_of(p, "round") > 0)
 		buf_printf(b, "  round %.0f", number_of(p, "round"));
 	if (json_object_get(p, "left_pages"))
 		buf_printf(b, "  %.0f pages left", number_of(p, "left_pages"));
@@ -62,9 +65,21 @@ static void describe(const struct watch *w, struct buf *b)
 		buf_printf(b, "  %.1f MiB/s", number_of(p, "rate_bytes_s") / (1 << 20));
 	if (json_object_get(p, "predicted_downtime_ms"))
 		buf_printf(b, "  predicted downtime %.0f ms", number_of(p, "predicted_downtime_ms"));
-	if (json_object_get(p, "throttle_percent") && number_of(p, "throttle_percent") > 0)
+	if (number_of(p, "throttle_percent") > 0)
 		buf_printf(b, "  throttled to %.0f %%", number_of(p, "throttle_percent"));
-	buf_printf(b, "%s", "");
+}
+
+/* "precopy  round 3  412 pages left  21.4 MiB/s  predicted downtime 180 ms" */
+static void describe(const struct watch *w, struct buf *b)
+{
+	const json_t *p = json_object_get(w->job, "progress");
+	const char *state = js_get_text(json_object_get(p, "state") ? p : w->job, "state");
+
+	if (w->c->terminal && json_object_get(p, "percent"))
+		put_bar(b, number_of(p, "percent"));
+	buf_printf(b, "%s", state);
+	if (!before_precopy(state))
+		describe_move(p, b);
 }
 
 static void show(struct watch *w)
@@ -80,69 +95,36 @@ static void show(struct watch *w)
 	if (w->c->terminal)
 		fprintf(stderr, "\r\033[K%s", w->line);
 	else
-		fprintf(stderr, "%s %s: %s\n", text_of(w->job, "kind"), text_of(w->job, "vm"), w->line);
+		fprintf(stderr, "%s %s: %s\n", js_get_text(w->job, "kind"), js_get_text(w->job, "vm"), w->line);
 	fflush(stderr);
 }
 
 static bool ended(const json_t *job)
 {
-	const char *s = text_of(job, "state");
+	const char *s = js_get_text(job, "state");
 	return *s && strcmp(s, "queued") && strcmp(s, "running");
 }
 
-/* One event: only its data lines matter, each holds a whole JOB. */
-static void take_event(struct watch *w, const char *p, size_t n)
-{
-	static const char key[] = "data:";
-
-	while (n) {
-		const char *nl = memchr(p, '\n', n);
-		size_t len = nl ? (size_t)(nl - p) : n;
-
-		if (len > sizeof(key) && !memcmp(p, key, sizeof(key) - 1)) {
-			struct err e = ERR_INIT;
-			json_t *job;
-
-			if (js_parse(p + sizeof(key) - 1, len - (sizeof(key) - 1), &job, &e) == 0) {
-				json_decref(w->job);
-				w->job = job;
-				show(w);
-			}
-		}
-		n -= nl ? len + 1 : len;
-		p += nl ? len + 1 : len;
-	}
-}
-
-static int on_bytes(void *arg, const void *p, size_t n)
+static int on_event(void *arg, const json_t *job)
 {
 	struct watch *w = arg;
 
-	buf_put(&w->in, p, n);
-	for (;;) {
-		const uint8_t *end = w->in.len ? memmem(w->in.p, w->in.len, "\n\n", 2) : NULL;
-
-		if (!end)
-			break;
-		take_event(w, (const char *)w->in.p, (size_t)(end - w->in.p));
-		buf_consume(&w->in, (size_t)(end - w->in.p) + 2);
-	}
-	return w->in.len > SSE_EVENT_BYTES_MAX || (w->job && ended(w->job));
+	json_decref(w->job);
+	w->job = json_deep_copy(job);
+	show(w);
+	return ended(job);
 }
 
-/* The job's own error, with its problems in the text where there are any. */
-static int job_error(const json_t *job, struct err *e)
+/* The job's own error; its problems go where those of an answer go. */
+static int job_error(const struct cli *c, const json_t *job, struct err *e)
 {
-	const json_t *bad = json_object_get(job, "error"), *p;
-	size_t i;
+	const json_t *bad = json_object_get(job, "error");
 
+	api_keep_problems(c->api, bad);
 	if (json_is_object(bad))
 		js_to_err(bad, e);
 	else
-		err_set(e, !strcmp(text_of(job, "state"), "cancelled") ? ERR_CANCELLED : ERR_PEER, "job %s: %s",
-			text_of(job, "id"), text_of(job, "state"));
-	json_array_foreach(json_object_get(bad, "problems"), i, p)
-		fprintf(stderr, "%3zu. %s: %s\n     -> %s\n", i + 1, text_of(p, "code"), text_of(p, "detail"), text_of(p, "remedy"));
+		err_set(e, ERR_PEER, "job %s: %s", js_get_text(job, "id"), js_get_text(job, "state"));
 	return -1;
 }
 
@@ -166,30 +148,41 @@ static void print_result(const struct cli *c, const json_t *job)
 		out_json(job);
 		return;
 	}
-	printf("%s %s: %s\n", text_of(job, "kind"), text_of(job, "vm"), text_of(job, "state"));
+	printf("%s %s: %s\n", js_get_text(job, "kind"), js_get_text(job, "vm"), js_get_text(job, "state"));
 	for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
 		if (json_is_number(json_object_get(r, lines[i].key)))
 			printf("  %-16s %.0f %s\n", lines[i].label, number_of(r, lines[i].key), lines[i].unit);
 	}
 }
 
-/* Follows until the job has ended; *out is its last form. */
+/* Follows until the job has ended; *out is its last form.  A connection that is cut is made again: hvapid may be
+ * started anew, the job goes on. */
 static int follow(struct cli *c, const char *id, json_t **out, struct err *e)
 {
 	AUTO_FREE char *path = out_path("jobs", id, NULL);
 	struct watch w = { .c = c };
-	int rc = api_stream(c->api, path, "text/event-stream", on_bytes, &w, e);
+	int rc = 0;
 
+	for (unsigned tries = 0; tries < FOLLOW_TRIES; tries++) {
+		struct sse events = { .fn = on_event, .arg = &w };
+
+		rc = api_stream(c->api, path, "text/event-stream", sse_bytes, &events, e);
+		sse_fini(&events);
+		if (w.job && ended(w.job))
+			break;
+		if (rc < 0 && (e->code != ERR_NET || !w.job))
+			break;
+		(void)poll(NULL, 0, FOLLOW_WAIT_MS);
+	}
 	if (c->terminal && !c->json && *w.line)
 		fprintf(stderr, "\n");
-	buf_fini(&w.in);
-	if (rc == 0 && !(w.job && ended(w.job)))
-		rc = api_call(c->api, "GET", path, NULL, &w.job, e);
-	if (rc == 0)
+	if (w.job && ended(w.job)) {
+		*e = (struct err)ERR_INIT;
 		*out = w.job;
-	else
-		json_decref(w.job);
-	return rc;
+		return 0;
+	}
+	json_decref(w.job);
+	return rc < 0 ? -1 : err_set(e, ERR_NET, "%s does not say how job %s goes on", api_host(c->api), id);
 }
 
 int job_wait(struct cli *c, const char *id, json_t **out, struct err *e)
@@ -198,8 +191,8 @@ int job_wait(struct cli *c, const char *id, json_t **out, struct err *e)
 
 	if (follow(c, id, &job, e) < 0)
 		return -1;
-	if (strcmp(text_of(job, "state"), "done"))
-		return job_error(job, e);
+	if (strcmp(js_get_text(job, "state"), "done"))
+		return job_error(c, job, e);
 	*out = json_incref(job);
 	return 0;
 }
@@ -217,7 +210,7 @@ int job_watch(struct cli *c, const char *id, struct err *e)
 int job_started(struct cli *c, const json_t *answer, struct err *e)
 {
 	const json_t *job = json_object_get(answer, "job");
-	const char *id = text_of(job, "id");
+	const char *id = js_get_text(job, "id");
 
 	if (!c->no_wait)
 		return job_watch(c, id, e);
@@ -277,7 +270,7 @@ static int cancel(struct cli *c, int argc, char **argv, struct err *e)
 	if (api_call(c->api, "DELETE", path, NULL, &answer, e) < 0)
 		return -1;
 	if (!c->no_wait && follow(c, argv[0], &job, &ignored) == 0) {
-		const char *state = text_of(job, "state");
+		const char *state = js_get_text(job, "state");
 
 		out_done(c, job, "job %s: %s", argv[0], state);
 		json_decref(job);

@@ -74,6 +74,19 @@ static int save(const json_t *all, struct err *e)
 	return fd_write_file(path, text, strlen(text), 0600, e);
 }
 
+static int not_known(const char *name, size_t n_hosts, struct err *e)
+{
+	if (name)
+		err_set(e, ERR_NOT_FOUND, "no host '%s' is known here", name);
+	else if (n_hosts)
+		err_set(e, ERR_NOT_FOUND, "none of the hosts known here is the default");
+	else
+		err_set(e, ERR_NOT_FOUND, "no host is known here");
+	if (n_hosts)
+		return err_remedy(e, "hvapi host list shows those that are; hvapi host use NAME makes one the default");
+	return err_remedy(e, "enrol with it: hvapi host enroll ADDRESS --code CODE (the host shows the code)");
+}
+
 int profile_find(const char *name, struct profile_host *out, struct err *e)
 {
 	AUTO_JSON json_t *all = NULL;
@@ -85,10 +98,8 @@ int profile_find(const char *name, struct profile_host *out, struct err *e)
 		name = json_string_value(json_object_get(all, "default"));
 	const json_t *h = name ? json_object_get(json_object_get(all, "hosts"), name) : NULL;
 
-	if (!h) {
-		err_set(e, ERR_NOT_FOUND, name ? "no host '%s' is known here" : "no host is known here%s", name ? name : "");
-		return err_remedy(e, "enrol with it: hvapi host enroll ADDRESS --code CODE (the host shows the code)");
-	}
+	if (!h)
+		return not_known(name, json_object_size(json_object_get(all, "hosts")), e);
 	if (js_text(h, "address", &address, e) < 0 || js_text(h, "fingerprint", &fingerprint, e) < 0)
 		return err_wrap(e, "profile of host '%s'", name);
 	snprintf(out->name, sizeof(out->name), "%s", name);

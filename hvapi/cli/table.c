@@ -31,10 +31,18 @@ const json_t *table_at(const json_t *row, const char *key)
 	}
 }
 
+/* Control characters: C0, DEL, and C1, which UTF-8 writes as 0xc2 0x80 to 0xc2 0x9f. */
 static void put_clean(struct buf *b, const char *text)
 {
-	for (; *text; text++)
-		buf_put_u8(b, (unsigned char)*text < 0x20 || *text == 0x7f ? '?' : (uint8_t)*text);
+	for (const uint8_t *p = (const uint8_t *)text; *p; p++) {
+		if (p[0] == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0)
+			p++;
+		else if (*p >= 0x20 && *p != 0x7f) {
+			buf_put_u8(b, *p);
+			continue;
+		}
+		buf_put_u8(b, '?');
+	}
 }
 
 static void put_bytes(struct buf *b, double v)
@@ -148,5 +156,14 @@ void table_show(FILE *to, const struct table_col *cols, const json_t *row)
 		AUTO_FREE char *text = cell(row, c);
 
 		fprintf(to, "%-*s  %s\n", width, c->title, text);
+	}
+}
+
+void table_line(FILE *to, const struct table_col *cols, const json_t *row)
+{
+	for (const struct table_col *c = cols; c->title; c++) {
+		AUTO_FREE char *text = cell(row, c);
+
+		fprintf(to, "%s%s", text, c[1].title ? "  " : "\n");
 	}
 }

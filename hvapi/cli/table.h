@@ -22,6 +22,8 @@ struct table_col {
 void table_print(FILE *to, const struct table_col *cols, const json_t *rows);
 /* One object, a line a column: "title  value". */
 void table_show(FILE *to, const struct table_col *cols, const json_t *row);
+/* The cells of one object in a line, without a header and not aligned. */
+void table_line(FILE *to, const struct table_col *cols, const json_t *row);
 /* The value at "a.b", or NULL. */
 const json_t *table_at(const json_t *row, const char *key);
 

@@ -120,6 +120,9 @@ def disk(path, ip):
     run("mmd", "-i", part, "::/boot", "::/boot/grub", env=env)
     run("mcopy", "-i", part, OUT / "vmlinuz", OUT / "initrd.gz", "::/boot/", env=env)
     run("mcopy", "-i", part, cfg, "::/boot/grub/grub.cfg", env=env)
+    with open(part, "r+b") as f:        # mformat also writes a partition table, which the volume does not have
+        f.seek(446)
+        f.write(bytes(64))
     part.rename(path)
 
 

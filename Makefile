@@ -5,6 +5,7 @@
 # program is made of.  V=1 shows commands, SAN=1 builds with ASan and UBSan
 # (in its own folder), WERROR= turns warnings back into warnings.
 
+comma  := ,
 B      := build$(if $(SAN),/san)
 CC     ?= gcc
 WERROR ?= -Werror
@@ -13,7 +14,6 @@ WARN   := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wcast
 CFLAGS := -std=gnu11 -D_GNU_SOURCE -Idom0-tools -I. -isystem /usr/include/libnl3 -g -O2 -fstack-protector-strong -fPIE $(WARN) \
 	  $(if $(SAN),-fsanitize=address$(comma)undefined -fno-omit-frame-pointer,-D_FORTIFY_SOURCE=2)
 LDFLAGS := -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(if $(SAN),-fsanitize=address$(comma)undefined)
-comma  := ,
 Q      := $(if $(V),,@)
 PYTEST := /usr/bin/python3 -m pytest -q -p no:cacheprovider
 
@@ -118,10 +118,14 @@ HVTLS_SRC := \
 	dom0-tools/link/main.c
 
 HVDOMD_SRC := \
+	dom0-tools/domd/caps.c \
 	dom0-tools/domd/domd.c \
 	dom0-tools/domd/give.c \
+	dom0-tools/domd/life.c \
+	dom0-tools/domd/note.c \
 	dom0-tools/domd/owner.c \
 	dom0-tools/domd/receive.c \
+	dom0-tools/domd/saved.c \
 	dom0-tools/domd/verbs.c \
 	dom0-tools/domd/main.c
 
@@ -134,6 +138,7 @@ HVMIGRATE_SRC := \
 	migrate/proc.c \
 	migrate/recv.c \
 	migrate/report.c \
+	migrate/sandbox.c \
 	migrate/send.c \
 	migrate/session.c \
 	migrate/session_recv.c \
@@ -319,7 +324,7 @@ check: tests-built
 	$(Q)tests/run.py --build $B --fast
 
 ## make test [T=name]       everything, or one test: T=link_tls, T=link_tls/bad_pin, T=tidy, T=sim, T=lab
-test: tests-built
+test: tests-built $(if $(T),$(if $(filter lab lab/%,$(T)),iso),iso)
 	$(Q)tests/run.py --build $B $(T)
 
 ## make sim [SEED=n]        the migration simulator: many schedules, or the one of a seed

@@ -131,8 +131,8 @@ static void on_units(void *arg, const json_t *ok, const struct err *e)
 	if (e)
 		return;		/* hvinit went; it is asked again when it is back */
 	json_array_foreach(json_object_get(ok, "units"), i, u) {
-		const char *unit = json_string_value(json_object_get(u, "unit")) ?: "";
-		const char *state = json_string_value(json_object_get(u, "state")) ?: "";
+		const char *unit = js_get_text(u, "unit");
+		const char *state = js_get_text(u, "state");
 
 		if (!strcmp(state, "exited") || !strcmp(state, "failed"))
 			continue;
@@ -205,11 +205,11 @@ static void on_hvinit_up(void *arg)
 static void on_hvtls_event(void *arg, const json_t *event)
 {
 	struct hvapid *h = arg;
-	const char *what = json_string_value(json_object_get(event, "event")) ?: "";
+	const char *what = js_get_text(event, "event");
 	const char *from = json_string_value(json_object_get(event, "from")) ?: "?";
 	const char *reason = json_string_value(json_object_get(event, "reason")) ?: "?";
 	const char *name = json_string_value(json_object_get(event, "name")) ?: "?";
-	const char *by = json_string_value(json_object_get(event, "by")) ?: "";
+	const char *by = js_get_text(event, "by");
 	json_t *peer = json_object_get(event, "peer");
 	union { const json_t *in; json_t *out; } u = { .in = event };
 

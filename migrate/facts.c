@@ -40,14 +40,8 @@ static void problem(json_t *problems, const char *code, const char *severity, co
 	va_start(ap, fmt);
 	vsnprintf(detail, sizeof(detail), fmt, ap);
 	va_end(ap);
-	json_array_append_new(problems, json_pack("{s:s, s:s, s:s, s:s}", "code", code, "severity", severity, "detail", detail,
-						  "remedy", remedy));
-}
-
-static const char *text_of(const json_t *o, const char *key)
-{
-	const char *s = json_string_value(json_object_get(o, key));
-	return s ? s : "";
+	json_array_append_new(problems, json_pack("{s:s, s:s, s:s, s:s}", "code", code, "severity", severity,
+						  "detail", detail, "remedy", remedy));
 }
 
 /* ---- disks: the same disk is the same size and the same serial or WWN ---- */
@@ -96,21 +90,21 @@ static json_t *disks_of(const json_t *vm, struct err *e)
 	const json_t *d;
 
 	json_array_foreach(json_object_get(vm, "disks"), i, d) {
-		json_t *id = disk_id(text_of(d, "target"), e);
+		json_t *id = disk_id(js_get_text(d, "target"), e);
 
 		if (!id) {
 			json_decref(list);
 			return NULL;
 		}
-		json_array_append_new(list, json_pack("{s:s, s:s, s:o}", "vdev", text_of(d, "vdev"), "target",
-						      text_of(d, "target"), "id", id));
+		json_array_append_new(list, json_pack("{s:s, s:s, s:o}", "vdev", js_get_text(d, "vdev"), "target",
+						      js_get_text(d, "target"), "id", id));
 	}
 	return list;
 }
 
 static void check_disk(const json_t *d, json_t *problems)
 {
-	const char *vdev = text_of(d, "vdev"), *target = text_of(d, "target");
+	const char *vdev = js_get_text(d, "vdev"), *target = js_get_text(d, "target");
 	const json_t *theirs = json_object_get(d, "id");
 	struct err e = ERR_INIT;
 	AUTO_JSON json_t *ours = disk_id(target, &e);
@@ -120,16 +114,18 @@ static void check_disk(const json_t *d, json_t *problems)
 			"disk %s: %s", vdev, e.detail);
 		return;
 	}
-	if (!*text_of(theirs, "serial") && !*text_of(theirs, "wwn")) {
+	if (!*js_get_text(theirs, "serial") && !*js_get_text(theirs, "wwn")) {
 		problem(problems, "disk-unknown", "error", "use storage that has a serial number or WWN",
-			"disk %s: '%s' has no identity, so it cannot be told whether both hosts see the same", vdev, target);
+			"disk %s: '%s' has no identity, so it cannot be told whether both hosts see the same", vdev,
+			target);
 		return;
 	}
 	if (!json_equal(json_object_get(theirs, "size"), json_object_get(ours, "size")) ||
-	    strcmp(text_of(theirs, "serial"), text_of(ours, "serial")) || strcmp(text_of(theirs, "wwn"), text_of(ours, "wwn")))
+	    strcmp(js_get_text(theirs, "serial"), js_get_text(ours, "serial")) ||
+	    strcmp(js_get_text(theirs, "wwn"), js_get_text(ours, "wwn")))
 		problem(problems, "disk-other", "error", "make the same disk reachable here under that name",
-			"disk %s: '%s' is another disk here: serial '%s', there '%s'", vdev, target, text_of(ours, "serial"),
-			text_of(theirs, "serial"));
+			"disk %s: '%s' is another disk here: serial '%s', there '%s'", vdev, target,
+			js_get_text(ours, "serial"), js_get_text(theirs, "serial"));
 }
 
 static void check_disks(const json_t *offer, json_t *problems)
@@ -164,7 +160,7 @@ static void check_xen(const json_t *offer, json_t *problems)
 {
 	struct xhost_info info;
 	struct err e = ERR_INIT;
-	const char *theirs = text_of(json_object_get(offer, "host"), "xen");
+	const char *theirs = js_get_text(json_object_get(offer, "host"), "xen");
 	unsigned a = 0, b = 0, c = 0, d = 0;
 
 	if (xhost_info(&info, &e) < 0 || sscanf(theirs, "%u.%u", &a, &b) != 2 ||
@@ -174,19 +170,20 @@ static void check_xen(const json_t *offer, json_t *problems)
 		return;
 	}
 	if (a > c || (a == c && b > d))
-		problem(problems, "xen-version", "error", "update this host first", "Xen is %s here and %.64s there, which is newer",
-			info.xen_version, theirs);
+		problem(problems, "xen-version", "error", "update this host first",
+			"Xen is %s here and %.64s there, which is newer", info.xen_version, theirs);
 }
 
 static void check_cpu(const json_t *offer, json_t *problems)
 {
-	const char *text = text_of(json_object_get(offer, "host"), "cpu_policy");
+	const char *text = js_get_text(json_object_get(offer, "host"), "cpu_policy");
 	uint8_t policy[XHOST_POLICY_BYTES_MAX];
 	size_t n = 0;
 	struct err e = ERR_INIT;
 
 	if (mbedtls_base64_decode(policy, sizeof(policy), &n, (const uint8_t *)text, strlen(text)) != 0 || !n) {
-		problem(problems, "cpu-incompatible", "error", "update both hosts to one version", "the guest's CPU policy is not readable");
+		problem(problems, "cpu-incompatible", "error", "update both hosts to one version",
+			"the guest's CPU policy is not readable");
 		return;
 	}
 	if (xhost_policy_fits((struct span){ policy, n }, true, &e) < 0)
@@ -199,7 +196,7 @@ static void check_bridges(const json_t *offer, json_t *problems)
 	const json_t *v;
 
 	json_array_foreach(json_object_get(json_object_get(offer, "vm"), "vifs"), i, v) {
-		const char *bridge = text_of(v, "bridge");
+		const char *bridge = js_get_text(v, "bridge");
 		char path[64 + IFNAMSIZ];
 		struct stat st;
 
@@ -208,14 +205,15 @@ static void check_bridges(const json_t *offer, json_t *problems)
 			if (stat(path, &st) == 0)
 				continue;
 		}
-		problem(problems, "bridge-missing", "error", "make the bridge here, or give the guest's vif another one",
+		problem(problems, "bridge-missing", "error",
+			"make the bridge here, or give the guest's vif another one",
 			"vif %zu: bridge '%.32s' is not on this host", i, bridge);
 	}
 }
 
 static void check_type(const json_t *offer, json_t *problems)
 {
-	if (!strcmp(text_of(json_object_get(offer, "vm"), "type"), "pv"))
+	if (!strcmp(js_get_text(json_object_get(offer, "vm"), "type"), "pv"))
 		problem(problems, "pv-guest", "error", "save it there and restore it here, or make it a PVH guest",
 			"PV guests cannot move while they run: Xen without shadow paging cannot track what they write");
 }

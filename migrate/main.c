@@ -7,7 +7,7 @@
  *	hvmigrate receive --session S --spec JSON
  *
  * Rights: foreign memory of the one domain (send); none of libxl, no key, no
- * listening network.
+ * network of its own (sandbox.h).
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -22,6 +22,7 @@
 #include "migrate/guest/xen_save.h"
 #include "migrate/mig_wire.h"
 #include "migrate/recv.h"
+#include "migrate/sandbox.h"
 #include "migrate/send.h"
 
 enum { LINK_FD = 3 };
@@ -86,7 +87,7 @@ static int run_role(const char *name, struct err *e)
 	for (size_t i = 0; i < ARRAY_LEN(roles); i++) {
 		if (strcmp(roles[i].name, name))
 			continue;
-		if (loop_new(&loop, e) < 0)
+		if (sandbox_enter(e) < 0 || loop_new(&loop, e) < 0)
 			return -1;
 		int rc = roles[i].run(loop, spec);
 

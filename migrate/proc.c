@@ -155,8 +155,8 @@ static void act_close_link(struct proc *p, const struct mig_action *a)
 {
 	if (!p->link || a->link != p->link_no)
 		return;
+	mig_link_stop_pushing(p->link);		/* first, or the flush runs after what is still being pushed */
 	mig_link_flush(p->link);
-	mig_link_stop_pushing(p->link);
 	/* The saver's thread may still be inside a push; it is freed with the process if so. */
 	if (p->role->unlink)
 		p->role->unlink(p);
@@ -195,6 +195,8 @@ static void dial_done(void *arg)
 		d->rc = attach_link(p, d->fd, d->no, &d->err);
 	else if (d->rc == 0)
 		fd_close(&d->fd);	/* too late: nobody waits for it */
+	if (d->rc < 0)
+		fd_close(&d->fd);
 	if (d->rc == 0)
 		proc_event(p, &(struct mig_event){ .kind = MIG_EV_LINK_UP, .link = d->no });
 	else
@@ -281,7 +283,7 @@ static void act_finish(struct proc *p, const struct mig_action *a)
 		log_fail(&e, "session %s: the report is only told, not kept", p->name);
 	json_object_set_new(r, "event", json_string("done"));
 	ctl_publish(p->ctl, json_incref(r));
-	if (p->link)
+	if (p->link && p->session.link_up)	/* else act_close_link did */
 		mig_link_flush(p->link);
 	p->finished = true;
 	p->result = a->outcome == MIG_DONE_UNKNOWN;

@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 
 #include "base/buf.h"
@@ -109,6 +110,7 @@ static int ask_hvapid(struct proc *p, struct err *e)
 static int read_offer(struct receiver *r, struct err *e)
 {
 	uint64_t cache = 0, generation;
+	const char *name, *uuid;
 	json_t *vm;
 
 	if (!r->offer)
@@ -117,6 +119,10 @@ static int read_offer(struct receiver *r, struct err *e)
 	    js_u64(r->offer, "generation", INT64_MAX, &generation, e) < 0 ||
 	    js_opt_u64(r->offer, "cache_pages", CACHE_PAGES_MAX, &cache, e) < 0)
 		return err_wrap(e, "OFFER");
+	if (js_text(vm, "name", &name, e) < 0 || js_text(vm, "uuid", &uuid, e) < 0)
+		return err_wrap(e, "OFFER, vm");
+	if (!mig_vm_ok(name) || !mig_uuid_ok(uuid))	/* they name files here */
+		return err_set(e, ERR_CORRUPT, "the OFFER's name '%.64s' or uuid '%.40s' is none", name, uuid);
 	r->cache_pages = (uint32_t)cache;
 	return 0;
 }
@@ -275,6 +281,11 @@ static void act_look(struct proc *p, const struct mig_action *a)
 	struct owner_seen o = { .owner = MIG_OWNER_NONE };
 	struct err e = ERR_INIT;
 	int rc = owner_look(p->data_dir, a->msg.vm, &o, &e);
+
+	/* Another VM has the name by now.  Its generation went on from ours, so only one that did not grow tells. */
+	if (*a->msg.uuid && o.owner != MIG_OWNER_NONE && strcasecmp(o.uuid, a->msg.uuid) &&
+	    o.generation > a->msg.generation)
+		o = (struct owner_seen){ .owner = MIG_OWNER_NONE };
 
 	snprintf(p->session.vm, sizeof(p->session.vm), "%s", a->msg.vm);
 	snprintf(p->domd_path, sizeof(p->domd_path), DOMD_SOCKET_FMT, p->run_dir, a->msg.vm);

@@ -93,9 +93,18 @@ static void act_give_begin(struct proc *p, const struct mig_action *a)
 }
 
 PROC_ANSWER(throttle_answered, MIG_ACT_THROTTLE)
-PROC_ANSWER(commit_answered, MIG_ACT_GIVE_COMMIT)
 PROC_ANSWER(done_answered, MIG_ACT_GIVE_DONE)
 PROC_ANSWER(abort_answered, MIG_ACT_GIVE_ABORT)
+
+static void commit_answered(void *arg, const json_t *ok, const struct err *bad)
+{
+	struct proc *p = arg;
+
+	(void)ok;
+	if (!bad)
+		report_mark(&p->report, MARK_COMMITTED, clock_mono_ms());
+	proc_done(p, MIG_ACT_GIVE_COMMIT, bad);
+}
 
 static void act_throttle(struct proc *p, const struct mig_action *a)
 {
@@ -251,6 +260,8 @@ static json_t *offer_body(struct proc *p)
 
 static json_t *body(struct proc *p, enum mig_type type)
 {
+	if (type == MIG_COMMIT)
+		report_mark(&p->report, MARK_COMMITTED, clock_mono_ms());
 	return type == MIG_OFFER ? offer_body(p) : NULL;
 }
 
@@ -278,7 +289,10 @@ static void sender_fini(struct proc *p)
 {
 	struct sender *s = p->own;
 
-	saver_free(s->saver);
+	if (s->saver && !saver_ended(s->saver))
+		p->link = NULL;		/* a save that hangs in Xen still uses both; they go with the process */
+	else
+		saver_free(s->saver);
 	json_decref(s->vm);
 	fd_close(&s->alive_fd);
 }
@@ -357,6 +371,8 @@ static int start_event(struct proc *p, bool resolve, const char *vm, struct mig_
 		return 0;
 	if (owner_look(p->data_dir, vm, &o, e) < 0)
 		return -1;
+	if (o.owner == MIG_OWNER_IN_DOUBT && strcmp(o.session, p->name))
+		return err_set(e, ERR_STATE, "'%s' is in doubt in session %s, not in %s", vm, o.session, p->name);
 	ev->owner = o.owner;
 	ev->generation = o.generation;
 	return 0;

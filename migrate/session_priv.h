@@ -67,4 +67,15 @@ bool session_again(struct session *s, const struct mig_event *ev, enum mig_act_k
 
 void session_finish(struct session *s, enum mig_done outcome, const char *why);
 
+/* What an event is. */
+static inline bool is_msg(const struct mig_event *ev, enum mig_type type)
+{
+	return ev->kind == MIG_EV_MSG && ev->msg->type == type;
+}
+
+static inline bool is_done(const struct mig_event *ev, enum mig_act_kind act)
+{
+	return ev->kind == MIG_EV_DONE && ev->act == act;
+}
+
 #endif

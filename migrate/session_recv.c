@@ -21,16 +21,6 @@ enum {
 	SR_LOOK, SR_N
 };
 
-static bool is_msg(const struct mig_event *ev, enum mig_type type)
-{
-	return ev->kind == MIG_EV_MSG && ev->msg->type == type;
-}
-
-static bool is_done(const struct mig_event *ev, enum mig_act_kind act)
-{
-	return ev->kind == MIG_EV_DONE && ev->act == act;
-}
-
 static void say_outcome(struct session *s, enum mig_outcome outcome)
 {
 	if (s->link_up)

@@ -90,16 +90,6 @@ static void decided(struct session *s, enum mig_outcome outcome, const char *why
 
 /* ---- before COMMIT: what is trouble in each of these states ---- */
 
-static bool is_msg(const struct mig_event *ev, enum mig_type type)
-{
-	return ev->kind == MIG_EV_MSG && ev->msg->type == type;
-}
-
-static bool is_done(const struct mig_event *ev, enum mig_act_kind act)
-{
-	return ev->kind == MIG_EV_DONE && ev->act == act;
-}
-
 /* What no state of the left-hand side expects ends the move; late answers of old actions do not. */
 static void unexpected(struct session *s, const struct mig_event *ev)
 {

@@ -131,6 +131,8 @@ void buf_vprintf(struct buf *b, const char *fmt, va_list ap)
 	va_list again;
 	int n;
 
+	if (!fmt)
+		abort();	/* said so that the compiler need not guess; no caller does it */
 	va_copy(again, ap);
 	n = vsnprintf(NULL, 0, fmt, ap);
 	if (n < 0)

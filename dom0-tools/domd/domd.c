@@ -42,13 +42,20 @@ void domd_enter(struct domd *d, const char *state, const char *why)
 void domd_settle(struct domd *d, const char *why)
 {
 	static const char *const names[] = {
-		[LIFE_GONE] = "none", [LIFE_RUNNING] = "running", [LIFE_PAUSED] = "paused", [LIFE_POWEROFF] = "shutdown",
-		[LIFE_REBOOT] = "shutdown", [LIFE_SUSPENDED] = "suspended", [LIFE_CRASHED] = "crashed",
+		[LIFE_GONE] = "none",
+		[LIFE_RUNNING] = "running",
+		[LIFE_PAUSED] = "paused",
+		[LIFE_POWEROFF] = "shutdown",
+		[LIFE_REBOOT] = "shutdown",
+		[LIFE_SUSPENDED] = "suspended",
+		[LIFE_CRASHED] = "crashed",
 	};
 	enum domd_life life = d->domid == DOMD_NO_DOMAIN ? LIFE_GONE : d->xen->look(d->xen->x, d->domid);
 
-	if (life == LIFE_GONE)
+	if (life == LIFE_GONE) {
 		d->domid = DOMD_NO_DOMAIN;
+		d->complete = false;
+	}
 	if (d->owner.word == OWNER_IN_DOUBT)
 		domd_enter(d, "in-doubt", why);
 	else if (d->owner.word == OWNER_AWAY && life == LIFE_GONE)
@@ -257,7 +264,8 @@ void domd_fini(struct domd *d)
 	ctl_server_free(d->ctl);
 	if (d->idle)
 		loop_timer_free(&d->idle);
-	json_decref(d->config);
+	if (!d->busy)		/* else its thread may still read it; the process ends */
+		json_decref(d->config);
 	d->ctl = NULL;
 	d->config = NULL;
 }

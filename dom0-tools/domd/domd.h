@@ -34,7 +34,8 @@ enum domd_life { LIFE_GONE, LIFE_RUNNING, LIFE_PAUSED, LIFE_POWEROFF, LIFE_REBOO
 /* All calls block, may come from any thread, and are those of xen/xl_dom.h and xen/xdev.h. */
 struct domd_xen {
 	int (*create)(void *x, const json_t *vm, const char *boot_dir, int *out_domid, struct err *e);
-	int (*restore)(void *x, const json_t *vm, const char *boot_dir, int fd, bool with_devices, int *out_domid, struct err *e);
+	int (*restore)(void *x, const json_t *vm, const char *boot_dir, int fd, bool with_devices, int *out_domid,
+		       struct err *e);
 	int (*prepare)(void *x, const json_t *vm, bool (*cancelled)(void *arg), void *arg, struct err *e);
 	int (*save)(void *x, int domid, int fd, struct err *e);
 	int (*unpause)(void *x, int domid, struct err *e);
@@ -103,15 +104,23 @@ typedef int domd_work_fn(struct domd *d, void *arg, struct err *e);
 typedef void domd_done_fn(struct domd *d, void *arg, const struct err *e);
 /* Off the loop: fn; then on it: done.  ERR_BUSY names what is under way. */
 MUSTUSE int domd_work(struct domd *d, const char *what, domd_work_fn *fn, domd_done_fn *done, void *arg, struct err *e);
-/* As domd_work for a verb: its answer comes from done, whose arg is the deferred call; a failure to start is answered here. */
+/* As domd_work for a verb: its answer comes from done, whose arg is the deferred call; a failure to start is answered
+ * here. */
 void domd_work_call(struct domd *d, struct ctl_call *c, const char *what, domd_work_fn *fn, domd_done_fn *done);
 /* Work: the domain is gone afterwards; fine if there is none. */
 domd_work_fn domd_destroy_work;
 /* Work: a domain made from the configuration, which runs. */
 domd_work_fn domd_build_work;
 
+/* Done of a verb that answers STATUS; arg: the deferred call. */
+domd_done_fn domd_answered;
+/* Configuration and record of create and restore: ours from here on. */
+MUSTUSE int domd_claim(struct domd *d, const json_t *in, const char *why, struct err *e);
+
 MUSTUSE int domd_need_domain(const struct domd *d, struct err *e);
 MUSTUSE int domd_need_idle(const struct domd *d, struct err *e);
+/* A domain, idle, and in no move. */
+MUSTUSE int domd_need_free(const struct domd *d, struct err *e);
 /* Ends the process after the reply of this moment, if nothing is left to hold. */
 void domd_leave_if_over(struct domd *d);
 void domd_forget_mover(struct domd *d);
@@ -127,6 +136,8 @@ void give_mover_gone(struct domd *d);
 void receive_mover_gone(struct domd *d);
 
 extern const struct ctl_verb domd_verbs[];
+int verb_save(void *arg, struct ctl_call *c, const json_t *in, json_t **out, struct err *e);
+int verb_restore(void *arg, struct ctl_call *c, const json_t *in, json_t **out, struct err *e);
 int verb_give_begin(void *arg, struct ctl_call *c, const json_t *in, json_t **out, struct err *e);
 int verb_throttle(void *arg, struct ctl_call *c, const json_t *in, json_t **out, struct err *e);
 int verb_give_commit(void *arg, struct ctl_call *c, const json_t *in, json_t **out, struct err *e);

@@ -4,7 +4,6 @@
  * hvdomd decides what the record says.  Until give-commit the mover's death
  * gives the guest back; afterwards only a word does.
  */
-#include <stdio.h>
 #include <string.h>
 
 #include "base/fd.h"
@@ -86,7 +85,8 @@ static int need(const struct domd *d, const json_t *in, unsigned words, const ch
 		return -1;
 	if (!(BIT(d->owner.word) & words) || strcmp(d->owner.session, session))
 		return err_set(e, ERR_STATE, "'%s' is %s%s%s, not being given away by session %s", d->vm,
-			       owner_name(d->owner.word), *d->owner.session ? " in session " : "", d->owner.session, session);
+			       owner_name(d->owner.word), *d->owner.session ? " in session " : "", d->owner.session,
+			       session);
 	*out_session = session;
 	return 0;
 }
@@ -99,12 +99,17 @@ static int may_begin(const struct domd *d, const char *session, struct err *e)
 	if (domd_need_domain(d, e) < 0 || domd_need_idle(d, e) < 0)
 		return -1;
 	if (d->owner.word != OWNER_HERE && !again)
-		return err_set(e, d->owner.word == OWNER_GIVING ? ERR_BUSY : ERR_STATE, "'%s' is %s in session %s", d->vm,
-			       owner_name(d->owner.word), d->owner.session);
+		return err_set(e, d->owner.word == OWNER_GIVING ? ERR_BUSY : ERR_STATE, "'%s' is %s in session %s",
+			       d->vm, owner_name(d->owner.word), d->owner.session);
+	if (!again && d->xen->look(d->xen->x, d->domid) != LIFE_RUNNING) {
+		err_set(e, ERR_STATE, "'%s' does not run, it is %s", d->vm, d->state);
+		return err_remedy(e, "resume it first, or stop it and start it there");
+	}
 	if (!d->config || !type)
 		return err_set(e, ERR_INTERNAL, "the configuration of '%s' is not known", d->vm);
 	if (!strcmp(type, "pv")) {
-		err_set(e, ERR_INCOMPATIBLE, "'%s' is a PV guest: Xen without shadow paging cannot track what it writes", d->vm);
+		err_set(e, ERR_INCOMPATIBLE,
+			"'%s' is a PV guest: Xen without shadow paging cannot track what it writes", d->vm);
 		return err_remedy(e, "save it here and restore it there, or make it a PVH guest");
 	}
 	return 0;
@@ -116,15 +121,15 @@ int verb_give_begin(void *arg, struct ctl_call *c, const json_t *in, json_t **ou
 	const char *session, *peer;
 	struct owner next = d->owner;
 
-	if (js_text(in, "session", &session, e) < 0 || js_text(in, "peer", &peer, e) < 0 || may_begin(d, session, e) < 0)
+	if (js_text(in, "session", &session, e) < 0 || js_text(in, "peer", &peer, e) < 0 ||
+	    may_begin(d, session, e) < 0)
 		return -1;
 	AUTO_FD int fd = ctl_take_fd(c, 0);
 
 	if (fd < 0)
 		return err_set(e, ERR_USAGE, "give-begin needs the descriptor whose hang-up is the mover's death");
-	snprintf(next.session, sizeof(next.session), "%s", session);
-	snprintf(next.peer, sizeof(next.peer), "%s", peer);
-	if (fd_set_nonblock(fd, true, e) < 0)
+	if (owner_put(next.session, "session", session, e) < 0 || owner_put(next.peer, "peer", peer, e) < 0 ||
+	    fd_set_nonblock(fd, true, e) < 0)
 		return -1;
 	if (d->owner.word == OWNER_HERE && owner_enter(&d->owner, OWNER_GIVING, &next, "give-begin", e) < 0)
 		return -1;

@@ -137,9 +137,7 @@ static void stands_still(struct domd *d)
 {
 	struct err e = ERR_INIT;
 
-	if (d->owner.word == OWNER_GIVING && d->alive_fd < 0)
-		give_mover_gone(d);
-	else if (d->owner.word == OWNER_HERE && give_resume(d, &e) < 0)
+	if (d->owner.word == OWNER_HERE && give_resume(d, &e) < 0)
 		log_fail(&e, "vm=%s: resume", d->vm);
 	domd_settle(d, "as Xen says");
 }
@@ -148,12 +146,18 @@ void domd_look(struct domd *d)
 {
 	static char off[] = "the guest shut down", again[] = "the guest rebooted", left[] = "it is not ours";
 
-	if (d->domid == DOMD_NO_DOMAIN || d->busy || d->receiving)
+	if (d->busy || d->receiving)
+		return;
+	if (d->owner.word == OWNER_RECEIVING && d->alive_fd < 0)	/* the disk did not take the refusal */
+		receive_mover_gone(d);
+	if (d->domid == DOMD_NO_DOMAIN || d->busy)
 		return;
 	if (d->owner.word == OWNER_AWAY || d->owner.word == OWNER_REFUSED) {
 		act_on_end(d, "destroy", left);
 		return;
 	}
+	if (d->owner.word == OWNER_GIVING && d->alive_fd < 0)	/* the disk did not take that either */
+		give_mover_gone(d);
 	switch (d->xen->look(d->xen->x, d->domid)) {
 	case LIFE_POWEROFF:
 		act_on_end(d, policy(d, "on_poweroff", "destroy"), off);

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/opt.h"
+#include "domd/caps.h"
 #include "domd/domd.h"
 #include "net/announce.h"
 #include "net/vif.h"
@@ -24,16 +25,23 @@
 
 static const char *opt_vm, *opt_run = "/run/hvapi", *opt_data = "/data";
 
+static bool opt_help_asked;
+
 static const struct opt opts[] = {
 	{ "vm", OPT_TEXT, &opt_vm, "NAME", "the VM" },
 	{ "run", OPT_TEXT, &opt_run, "DIR", "folder of the sockets" },
 	{ "data", OPT_TEXT, &opt_data, "DIR", "folder of records, boot files and saved guests" },
+	{ "help", OPT_FLAG, &opt_help_asked, NULL, "this text" },
 	{ NULL, OPT_FLAG, NULL, NULL, NULL },
 };
 
 /* ---- Xen as struct domd_xen ---- */
 
-static int x_create(void *x, const json_t *vm, const char *boot, int *domid, struct err *e) { return xl_create(x, vm, boot, domid, e); }
+static int x_create(void *x, const json_t *vm, const char *boot, int *domid, struct err *e)
+{
+	return xl_create(x, vm, boot, domid, e);
+}
+
 static int x_save(void *x, int d, int fd, struct err *e) { return xl_save(x, d, fd, e); }
 static int x_unpause(void *x, int d, struct err *e) { return xl_unpause(x, d, e); }
 static int x_pause(void *x, int d, struct err *e) { return xl_pause(x, d, e); }
@@ -116,7 +124,8 @@ static void x_announce(void *x, struct loop *l, const json_t *vm)
 		uint8_t b[6];
 		struct err e = ERR_INIT;
 
-		if (!mac || !bridge || sscanf(mac, "%2x:%2x:%2x:%2x:%2x:%2x", &m[0], &m[1], &m[2], &m[3], &m[4], &m[5]) != 6)
+		if (!mac || !bridge ||
+		    sscanf(mac, "%2x:%2x:%2x:%2x:%2x:%2x", &m[0], &m[1], &m[2], &m[3], &m[4], &m[5]) != 6)
 			continue;
 		for (int k = 0; k < 6; k++)
 			b[k] = (uint8_t)m[k];
@@ -170,6 +179,8 @@ static int setup(struct process *p, struct err *e)
 {
 	if (!opt_vm || !*opt_vm || strchr(opt_vm, '/') || *opt_vm == '.')
 		return err_set(e, ERR_USAGE, "--vm NAME is missing or is no name");
+	if (caps_drop(e) < 0)
+		return err_wrap(e, "give up rights");
 	if (loop_new(&p->loop, e) < 0 || loop_signal(p->loop, SIGTERM, on_term, p, e) < 0 || xl_open(&p->xl, e) < 0 ||
 	    xs_new(&p->xs, e) < 0 || xs_watch_add(p->xs, "@releaseDomain", e) < 0)
 		return -1;
@@ -186,13 +197,21 @@ int main(int argc, char **argv)
 {
 	static struct process p;
 	struct err e = ERR_INIT;
-	int n_args;
+	int n_args = 0, rc;
 
 	signal(SIGPIPE, SIG_IGN);
 	log_init("hvdomd", LOG_INFO);
-	if (opt_parse(opts, argc, argv, &n_args, &e) < 0 || setup(&p, &e) < 0) {
+	if (opt_parse(opts, argc, argv, &n_args, &e) < 0 || n_args || opt_help_asked) {
+		fprintf(stderr, "%s\nhvdomd owns one VM's domain; hvinit starts it\n", e.detail);
+		opt_help(opts, stderr);
+		return opt_help_asked ? 0 : err_exit_status(ERR_USAGE);
+	}
+	if (setup(&p, &e) < 0) {
 		log_fail(&e, "vm=%s", opt_vm ? opt_vm : "?");
 		return err_exit_status(e.code);
 	}
-	return loop_run(p.loop);
+	rc = loop_run(p.loop);
+	/* Threads may still work with all the rest; the kernel takes that back. */
+	domd_fini(&p.d);
+	return rc;
 }

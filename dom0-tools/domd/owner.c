@@ -41,9 +41,24 @@ bool owner_may_run(const struct owner *o)
 	return o->word == OWNER_NONE || o->word == OWNER_HERE || o->word == OWNER_GIVING;
 }
 
+bool owner_may_claim(const struct owner *o, const char *uuid)
+{
+	bool gone = o->word == OWNER_AWAY || o->word == OWNER_REFUSED;
+
+	return o->word == OWNER_NONE || o->word == OWNER_HERE || (gone && strcasecmp(o->uuid, uuid));
+}
+
 static void copy(char out[OWNER_TEXT_BYTES], const char *in)
 {
 	snprintf(out, OWNER_TEXT_BYTES, "%s", in);
+}
+
+int owner_put(char out[OWNER_TEXT_BYTES], const char *key, const char *value, struct err *e)
+{
+	if (strlen(value) >= OWNER_TEXT_BYTES)
+		return err_set(e, ERR_LIMIT, "%s '%.40s…' is longer than %d bytes", key, value, OWNER_TEXT_BYTES - 1);
+	copy(out, value);
+	return 0;
 }
 
 static int parse(const json_t *r, struct owner *o, struct err *e)
@@ -59,10 +74,9 @@ static int parse(const json_t *r, struct owner *o, struct err *e)
 			o->word = (enum owner_word)w;
 	if (o->word == OWNER_NONE)
 		return err_set(e, ERR_CORRUPT, "owner '%s' is no word of the record", word);
-	copy(o->uuid, uuid);
-	copy(o->session, session);
-	copy(o->peer, peer);
-	return 0;
+	if (owner_put(o->uuid, "uuid", uuid, e) < 0 || owner_put(o->session, "session", session, e) < 0)
+		return -1;
+	return owner_put(o->peer, "peer", peer, e);
 }
 
 int owner_load(const char *data_dir, const char *vm, struct owner *out, struct err *e)
@@ -78,7 +92,8 @@ int owner_load(const char *data_dir, const char *vm, struct owner *out, struct e
 		return -1;
 	if (record_load(o.path, &r, e) < 0) {
 		if (e->code != ERR_NOT_FOUND)
-			return err_remedy(e, "the record of who owns '%s' is damaged; look at the other host before you remove it", vm);
+			return err_remedy(e, "the record of who owns '%s' is damaged; look at the other host before "
+					  "you remove it", vm);
 		*e = (struct err)ERR_INIT;
 	} else if (parse(r, &o, e) < 0) {
 		return err_wrap(e, "'%s'", o.path);
@@ -106,7 +121,8 @@ int owner_enter(struct owner *o, enum owner_word to, const struct owner *next, c
 		return err_set(e, ERR_STATE, "generation %llu of '%s' is older than %llu",
 			       (unsigned long long)next->generation, o->vm, (unsigned long long)o->generation);
 	if (!may_enter(o, to, next))
-		return err_set(e, ERR_STATE, "'%s' is %s and cannot become %s", o->vm, words[o->word].name, words[to].name);
+		return err_set(e, ERR_STATE, "'%s' is %s and cannot become %s", o->vm, words[o->word].name,
+			       words[to].name);
 	AUTO_JSON json_t *r = json_pack("{s:s, s:s, s:I, s:s, s:s, s:s}", "vm", o->vm, "uuid", next->uuid, "generation",
 					(json_int_t)next->generation, "owner", words[to].name, "session", next->session,
 					"peer", next->peer);

@@ -12,7 +12,9 @@
 
 #include "base/err.h"
 
-enum owner_word { OWNER_NONE, OWNER_HERE, OWNER_GIVING, OWNER_IN_DOUBT, OWNER_AWAY, OWNER_RECEIVING, OWNER_REFUSED, OWNER_N };
+enum owner_word {
+	OWNER_NONE, OWNER_HERE, OWNER_GIVING, OWNER_IN_DOUBT, OWNER_AWAY, OWNER_RECEIVING, OWNER_REFUSED, OWNER_N
+};
 
 enum { OWNER_TEXT_BYTES = 128, OWNER_PATH_BYTES = 384 };
 
@@ -33,7 +35,12 @@ MUSTUSE int owner_load(const char *data_dir, const char *vm, struct owner *out, 
  * have, or a generation that falls; o is as before on failure.  Durable on success. */
 MUSTUSE int owner_enter(struct owner *o, enum owner_word to, const struct owner *next, const char *why, struct err *e);
 
+/* Copies a text of a request into a member; ERR_LIMIT naming the key if it does not fit. */
+MUSTUSE int owner_put(char out[OWNER_TEXT_BYTES], const char *key, const char *value, struct err *e);
+
 /* True if the record lets the VM run here. */
 bool owner_may_run(const struct owner *o);
+/* True if a domain of this UUID may be made here from nothing. */
+bool owner_may_claim(const struct owner *o, const char *uuid);
 
 #endif

@@ -5,6 +5,8 @@
  */
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
 
 #include "base/buf.h"
 #include "base/clock.h"
@@ -20,8 +22,7 @@ struct receiving {
 	json_t *config;
 	int fd;				/* the stream */
 	int threads;			/* that still run */
-	bool cancel;			/* refuse came: read by the threads */
-	bool started_devices;
+	bool cancel;			/* refuse came, or the other thread failed: read by the threads */
 	int domid;
 	int restore_rc, devices_rc;
 	struct err restore_err, devices_err;
@@ -34,6 +35,13 @@ static bool is_cancelled(void *arg)
 	return __atomic_load_n(&((struct receiving *)arg)->cancel, __ATOMIC_ACQUIRE);
 }
 
+/* Neither thread is of use without the other: libxl finds the end of its stream, the devices are told. */
+static void cut_off(struct receiving *r)
+{
+	__atomic_store_n(&r->cancel, true, __ATOMIC_RELEASE);
+	shutdown(r->fd, SHUT_RDWR);
+}
+
 static void restore_thread(void *arg)
 {
 	struct receiving *r = arg;
@@ -41,8 +49,8 @@ static void restore_thread(void *arg)
 
 	r->restore_rc = x->restore(x->x, r->config, r->d->boot_dir, r->fd, false, &r->domid, &r->restore_err);
 	r->restore_ms = clock_mono_ms();
-	if (r->restore_rc < 0)	/* the devices wait for a domain that will not come */
-		__atomic_store_n(&r->cancel, true, __ATOMIC_RELEASE);
+	if (r->restore_rc < 0)
+		cut_off(r);
 }
 
 static void devices_thread(void *arg)
@@ -52,6 +60,8 @@ static void devices_thread(void *arg)
 
 	r->devices_rc = x->prepare(x->x, r->config, is_cancelled, r, &r->devices_err);
 	r->devices_ms = clock_mono_ms();
+	if (r->devices_rc < 0)
+		cut_off(r);
 }
 
 static void free_receiving(struct receiving *r)
@@ -68,22 +78,13 @@ static json_t *times_of(const struct receiving *r)
 			 (json_int_t)(r->restore_ms - r->start_ms));
 }
 
-static int destroy_work(struct domd *d, void *arg, struct err *e)
-{
-	(void)arg;
-	if (d->domid != DOMD_NO_DOMAIN && d->xen->destroy(d->xen->x, d->domid, e) < 0)
-		return -1;
-	d->domid = DOMD_NO_DOMAIN;
-	return 0;
-}
-
 /* Nothing of what came is left; answers a refuse that waits for it (arg, may be NULL). */
 static void destroyed(struct domd *d, void *arg, const struct err *e)
 {
 	if (e)
 		log_fail(e, "vm=%s: remove what was received", d->vm);
 	d->complete = false;
-	domd_settle(d, "not taken");
+	domd_settle(d, e ? e->detail : "not taken");
 	if (arg)
 		ctl_finish(arg, NULL, e);
 	domd_leave_if_over(d);
@@ -93,7 +94,7 @@ static void remove_received(struct domd *d, struct ctl_call *refuse)
 {
 	struct err e = ERR_INIT;
 
-	if (domd_work(d, "refuse", destroy_work, destroyed, refuse, &e) == 0)
+	if (domd_work(d, "refuse", domd_destroy_work, destroyed, refuse, &e) == 0)
 		return;
 	log_fail(&e, "vm=%s: remove what was received", d->vm);
 	if (refuse)
@@ -104,8 +105,9 @@ static void answer(struct receiving *r)
 {
 	struct domd *d = r->d;
 	bool ok = r->restore_rc == 0 && r->devices_rc == 0 && d->owner.word == OWNER_RECEIVING;
-	/* A failed restore cancels the devices: its error is the cause. */
-	const struct err *e = r->restore_rc < 0 ? &r->restore_err : &r->devices_err;
+	/* The one that failed first cuts the other off. */
+	bool devices_first = r->devices_rc < 0 && r->devices_err.code != ERR_CANCELLED;
+	const struct err *e = r->restore_rc < 0 && !devices_first ? &r->restore_err : &r->devices_err;
 	struct err refused = ERR_INIT;
 
 	if (d->owner.word != OWNER_RECEIVING) {
@@ -122,9 +124,8 @@ static void answer(struct receiving *r)
 	ctl_finish(r->call, json_pack("{s:i, s:o}", "domid", d->domid, "times", times_of(r)), NULL);
 }
 
-static void thread_over(void *arg)
+static void thread_over(struct receiving *r)
 {
-	struct receiving *r = arg;
 	struct domd *d = r->d;
 
 	if (--r->threads)
@@ -139,16 +140,42 @@ static void thread_over(void *arg)
 		remove_received(d, refuse);
 }
 
+static void say_step(struct receiving *r, const char *step, uint64_t at_ms)
+{
+	ctl_publish(r->d->ctl, json_pack("{s:s, s:s, s:I}", "event", "receive", "step", step, "ms",
+					 (json_int_t)(at_ms - r->start_ms)));
+}
+
+static void restore_over(void *arg)
+{
+	struct receiving *r = arg;
+
+	if (r->restore_rc == 0)
+		say_step(r, "memory", r->restore_ms);
+	thread_over(r);
+}
+
+static void devices_over(void *arg)
+{
+	struct receiving *r = arg;
+
+	if (r->devices_rc == 0)
+		say_step(r, "devices", r->devices_ms);
+	thread_over(r);
+}
+
 static int start_threads(struct receiving *r, struct err *e)
 {
 	r->start_ms = clock_mono_ms();
-	if (loop_work(r->d->loop, restore_thread, thread_over, r, e) < 0)
+	if (loop_work(r->d->loop, restore_thread, restore_over, r, e) < 0)
 		return -1;
 	r->threads = 1;
-	if (loop_work(r->d->loop, devices_thread, thread_over, r, &r->devices_err) < 0)
-		r->devices_rc = -1;
-	else
+	if (loop_work(r->d->loop, devices_thread, devices_over, r, &r->devices_err) == 0) {
 		r->threads = 2;
+		return 0;
+	}
+	r->devices_rc = -1;
+	cut_off(r);
 	return 0;
 }
 
@@ -158,34 +185,59 @@ static void on_alive(void *arg, unsigned events)
 	receive_mover_gone(arg);
 }
 
-/* none, away and refused may receive; never a session that the record names already, nor an older generation. */
-static int may_receive(const struct domd *d, const char *session, uint64_t generation, struct err *e)
+/* A new VM under an old name is one with another UUID. */
+static bool holds_name(const struct domd *d, const char *uuid)
 {
-	if (d->busy || d->receiving)
-		return err_set(e, ERR_BUSY, "'%s' is busy: %s is under way", d->vm, d->busy ? d->busy : "receive");
-	if (d->domid != DOMD_NO_DOMAIN || (d->owner.word != OWNER_NONE && d->owner.word != OWNER_AWAY &&
-					   d->owner.word != OWNER_REFUSED))
+	switch (d->owner.word) {
+	case OWNER_NONE:
+	case OWNER_AWAY:
+	case OWNER_REFUSED:
+		return d->domid != DOMD_NO_DOMAIN;
+	case OWNER_HERE:
+		return d->domid != DOMD_NO_DOMAIN || !strcasecmp(d->owner.uuid, uuid);
+	case OWNER_GIVING:
+	case OWNER_IN_DOUBT:
+	case OWNER_RECEIVING:
+	case OWNER_N:
+	default:
+		return true;
+	}
+}
+
+/* Never a session that the record names already, nor an older generation; one that was away was taken there. */
+static int may_receive(const struct domd *d, const struct owner *next, struct err *e)
+{
+	bool back = d->owner.word == OWNER_AWAY && !strcasecmp(d->owner.uuid, next->uuid);
+
+	if (domd_need_idle(d, e) < 0)
+		return -1;
+	if (d->owner.word != OWNER_NONE && !strcmp(d->owner.session, next->session))
+		return err_set(e, ERR_STATE, "session %s of '%s' was %s already", next->session, d->vm,
+			       owner_name(d->owner.word));
+	if (holds_name(d, next->uuid))
 		return err_set(e, ERR_EXISTS, "'%s' is %s on this host", d->vm, owner_name(d->owner.word));
-	if (d->owner.word != OWNER_NONE && !strcmp(d->owner.session, session))
-		return err_set(e, ERR_STATE, "session %s of '%s' was %s already", session, d->vm, owner_name(d->owner.word));
-	if (generation < d->owner.generation)
-		return err_set(e, ERR_REFUSED, "'%s' comes with generation %llu, this host knows generation %llu", d->vm,
-			       (unsigned long long)generation, (unsigned long long)d->owner.generation);
-	return 0;
+	if (next->generation >= d->owner.generation + (back ? 1 : 0))
+		return 0;
+	err_set(e, ERR_REFUSED, "'%s' comes with generation %llu, this host knows generation %llu%s", d->vm,
+		(unsigned long long)next->generation, (unsigned long long)d->owner.generation,
+		strcasecmp(d->owner.uuid, next->uuid) ? " of another VM of that name" : "");
+	return err_remedy(e, "rename the VM if it is a new one; a copy that is older must not run");
 }
 
 static int read_receive(struct domd *d, const json_t *in, struct owner *next, json_t **config, struct err *e)
 {
-	const char *session, *peer, *uuid;
+	const char *session, *peer, *uuid, *name;
 
 	if (js_text(in, "session", &session, e) < 0 || js_text(in, "peer", &peer, e) < 0 ||
 	    js_obj(in, "config", config, e) < 0 || js_text(*config, "uuid", &uuid, e) < 0 ||
-	    js_u64(in, "generation", INT64_MAX, &next->generation, e) < 0)
+	    js_text(*config, "name", &name, e) < 0 || js_u64(in, "generation", INT64_MAX, &next->generation, e) < 0)
 		return -1;
-	snprintf(next->session, sizeof(next->session), "%s", session);
-	snprintf(next->peer, sizeof(next->peer), "%s", peer);
-	snprintf(next->uuid, sizeof(next->uuid), "%s", uuid);
-	return may_receive(d, session, next->generation, e);
+	if (strcmp(name, d->vm))
+		return err_set(e, ERR_USAGE, "this hvdomd is for '%s', not for '%s'", d->vm, name);
+	if (owner_put(next->session, "session", session, e) < 0 || owner_put(next->peer, "peer", peer, e) < 0 ||
+	    owner_put(next->uuid, "uuid", uuid, e) < 0)
+		return -1;
+	return may_receive(d, next, e);
 }
 
 static int watch_mover(struct domd *d, int *fd, struct err *e)
@@ -195,10 +247,41 @@ static int watch_mover(struct domd *d, int *fd, struct err *e)
 	return loop_watch(d->loop, d->alive_fd, LOOP_READ, on_alive, d, &d->alive, e);
 }
 
+/* Durable first.  What still arrives is cut off and removed when its threads are over. */
+static int refuse_now(struct domd *d, const char *why, struct err *e)
+{
+	struct owner next = d->owner;
+
+	if (d->owner.word == OWNER_RECEIVING && owner_enter(&d->owner, OWNER_REFUSED, &next, why, e) < 0)
+		return -1;
+	domd_forget_mover(d);
+	if (d->receiving)
+		cut_off(d->receiving);
+	return 0;
+}
+
+static int begin_receive(struct domd *d, const json_t *config, int *stream, int *alive, struct err *e)
+{
+	struct receiving *r;
+	union { const json_t *in; json_t *out; } u = { .in = config };
+
+	if (watch_mover(d, alive, e) < 0)
+		return -1;
+	r = mem_alloc(sizeof(*r));
+	*r = (struct receiving){ .d = d, .config = json_incref(u.out), .fd = fd_take(stream), .domid = DOMD_NO_DOMAIN };
+	d->receiving = r;
+	d->complete = false;
+	if (start_threads(r, e) == 0)
+		return 0;
+	free_receiving(r);
+	return -1;
+}
+
 int verb_receive(void *arg, struct ctl_call *c, const json_t *in, json_t **out, struct err *e)
 {
 	struct domd *d = arg;
 	struct owner next = { .word = OWNER_NONE };
+	struct err ignored = ERR_INIT;
 	json_t *config;
 
 	(void)out;
@@ -208,21 +291,30 @@ int verb_receive(void *arg, struct ctl_call *c, const json_t *in, json_t **out, 
 	AUTO_FD int alive = ctl_take_fd(c, 1);
 
 	if (stream < 0 || alive < 0)
-		return err_set(e, ERR_USAGE, "receive needs two descriptors: the stream, and one whose hang-up is the mover's death");
-	if (domd_keep_config(d, config, e) < 0 ||
-	    owner_enter(&d->owner, OWNER_RECEIVING, &next, "receive", e) < 0 || watch_mover(d, &alive, e) < 0)
+		return err_set(e, ERR_USAGE, "receive needs two descriptors: the stream, and one whose hang-up is the "
+			       "mover's death");
+	d->note.building = d->note.paused = d->note.capped = false;
+	if (note_save(&d->note, e) < 0 || domd_keep_config(d, config, e) < 0 ||
+	    owner_enter(&d->owner, OWNER_RECEIVING, &next, "receive", e) < 0)
 		return -1;
-	struct receiving *r = mem_alloc(sizeof(*r));
-
-	*r = (struct receiving){ .d = d, .config = json_incref(config), .fd = fd_take(&stream), .domid = DOMD_NO_DOMAIN };
-	d->receiving = r;
-	d->complete = false;
-	if (start_threads(r, e) < 0) {
-		free_receiving(r);
+	if (begin_receive(d, config, &stream, &alive, e) < 0) {
+		if (refuse_now(d, "it could not begin", &ignored) < 0)
+			log_fail(&ignored, "vm=%s: refuse", d->vm);
 		return -1;
 	}
-	r->call = ctl_defer(c);
-	domd_settle(d, "receiving");
+	d->receiving->call = ctl_defer(c);
+	domd_settle(d, "receive");
+	return 0;
+}
+
+/* ERR_STATE unless what this session sent is whole and waits. */
+static int may_take(const struct domd *d, const char *session, struct err *e)
+{
+	if (d->owner.word != OWNER_RECEIVING || strcmp(d->owner.session, session) || !d->complete)
+		return err_set(e, ERR_STATE, "'%s' is %s, not complete and waiting in session %s", d->vm,
+			       owner_name(d->owner.word), session);
+	if (d->xen->look(d->xen->x, d->domid) != LIFE_PAUSED)
+		return err_set(e, ERR_STATE, "the domain that was received for '%s' is gone", d->vm);
 	return 0;
 }
 
@@ -236,18 +328,15 @@ int verb_take(void *arg, struct ctl_call *c, const json_t *in, json_t **out, str
 	(void)c;
 	if (js_text(in, "session", &session, e) < 0)
 		return -1;
-	if (d->owner.word == OWNER_HERE && !strcmp(d->owner.session, session))
+	if (d->owner.word == OWNER_HERE && *session && !strcmp(d->owner.session, session))
 		return 0;
-	if (d->owner.word != OWNER_RECEIVING || strcmp(d->owner.session, session) || !d->complete)
-		return err_set(e, ERR_STATE, "'%s' is %s, not complete and waiting in session %s", d->vm,
-			       owner_name(d->owner.word), session);
 	next.generation++;
-	if (owner_enter(&d->owner, OWNER_HERE, &next, "take", e) < 0)
+	if (may_take(d, session, e) < 0 || owner_enter(&d->owner, OWNER_HERE, &next, "take", e) < 0)
 		return -1;
 	uint64_t t1 = clock_mono_ms();
 	int rc = d->xen->unpause(d->xen->x, d->domid, e);
-	uint64_t t2 = clock_mono_ms();
 
+	d->started_ms = clock_mono_ms();
 	d->complete = false;
 	domd_forget_mover(d);
 	/* It is ours whatever unpause said: the record decides, and the operator can unpause. */
@@ -255,20 +344,8 @@ int verb_take(void *arg, struct ctl_call *c, const json_t *in, json_t **out, str
 		log_fail(e, "vm=%s: unpause after take", d->vm);
 	d->xen->announce(d->xen->x, d->loop, d->config);
 	domd_settle(d, "taken over");
-	*out = json_pack("{s:{s:I, s:I}}", "times", "record_ms", (json_int_t)(t1 - t0), "unpause_ms", (json_int_t)(t2 - t1));
-	return 0;
-}
-
-/* Durable first.  What still arrives is cut off and removed when its threads are over. */
-static int refuse_now(struct domd *d, const char *why, struct err *e)
-{
-	struct owner next = d->owner;
-
-	if (d->owner.word == OWNER_RECEIVING && owner_enter(&d->owner, OWNER_REFUSED, &next, why, e) < 0)
-		return -1;
-	domd_forget_mover(d);
-	if (d->receiving)
-		__atomic_store_n(&d->receiving->cancel, true, __ATOMIC_RELEASE);
+	*out = json_pack("{s:{s:I, s:I}}", "times", "record_ms", (json_int_t)(t1 - t0), "unpause_ms",
+			 (json_int_t)(d->started_ms - t1));
 	return 0;
 }
 
@@ -281,11 +358,12 @@ int verb_refuse(void *arg, struct ctl_call *c, const json_t *in, json_t **out, s
 	(void)out;
 	if (js_text(in, "session", &session, e) < 0)
 		return -1;
-	ours = !strcmp(d->owner.session, session);
+	ours = *session && !strcmp(d->owner.session, session);
 	if (ours && d->owner.word == OWNER_HERE)
 		return err_set(e, ERR_STATE, "'%s' was taken in session %s", d->vm, session);
 	if (!ours || (d->owner.word != OWNER_RECEIVING && d->owner.word != OWNER_REFUSED))
-		return err_set(e, ERR_REFUSED, "the record of '%s' does not name session %s as received", d->vm, session);
+		return err_set(e, ERR_REFUSED, "the record of '%s' does not name session %s as received", d->vm,
+			       session);
 	if (refuse_now(d, "refuse", e) < 0)
 		return -1;
 	if (d->receiving) {
@@ -294,6 +372,8 @@ int verb_refuse(void *arg, struct ctl_call *c, const json_t *in, json_t **out, s
 			d->receiving->refuse = ctl_defer(c);
 		return 0;
 	}
+	if (d->busy)		/* what came of it is being removed already */
+		return 0;
 	if (d->domid == DOMD_NO_DOMAIN) {
 		domd_settle(d, "not taken");
 		domd_leave_if_over(d);
@@ -313,6 +393,6 @@ void receive_mover_gone(struct domd *d)
 		return;
 	if (refuse_now(d, "the mover is gone", &e) < 0)
 		log_fail(&e, "vm=%s: refuse", d->vm);
-	else if (!d->receiving)
+	else if (!d->receiving && !d->busy)
 		remove_received(d, NULL);
 }

@@ -6,11 +6,10 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/js.h"
-#include "base/log.h"
 #include "domd/domd.h"
 #include "domd/domd_ctl.h"
 
@@ -23,49 +22,45 @@ static int verb_status(void *arg, struct ctl_call *c, const json_t *in, json_t *
 	return 0;
 }
 
-/* The end of work for a verb that answers STATUS. */
-static void answered(struct domd *d, void *arg, const struct err *e)
+/* The end of work for a verb that answers STATUS.  The guest may have ended meanwhile. */
+void domd_answered(struct domd *d, void *arg, const struct err *e)
 {
 	domd_settle(d, e ? e->detail : "as asked");
 	ctl_finish(arg, e ? NULL : domd_status(d), e);
 	domd_leave_if_over(d);
+	domd_look(d);
 }
 
-/* ---- create, restore ---- */
+/* ---- create ---- */
 
-static int create_work(struct domd *d, void *arg, struct err *e)
+static void started(struct domd *d, void *arg, const struct err *e)
 {
-	int domid;
-
-	(void)arg;
-	if (d->xen->create(d->xen->x, d->config, d->boot_dir, &domid, e) < 0)
-		return -1;
-	d->domid = domid;
-	return d->xen->unpause(d->xen->x, domid, e);
+	d->started_ms = e ? 0 : clock_mono_ms();
+	domd_answered(d, arg, e);
 }
 
 /* Configuration and record for a domain that is about to be made here. */
-static int claim(struct domd *d, const json_t *in, const char *why, struct err *e)
+int domd_claim(struct domd *d, const json_t *in, const char *why, struct err *e)
 {
 	struct owner next = { .word = OWNER_NONE };
 	const char *uuid, *name;
 	json_t *config;
 
 	if (js_obj(in, "config", &config, e) < 0 || js_text(config, "uuid", &uuid, e) < 0 ||
-	    js_text(config, "name", &name, e) < 0 || js_u64(in, "generation", INT64_MAX, &next.generation, e) < 0)
+	    js_text(config, "name", &name, e) < 0 || js_u64(in, "generation", INT64_MAX, &next.generation, e) < 0 ||
+	    owner_put(next.uuid, "uuid", uuid, e) < 0 || domd_need_idle(d, e) < 0)
 		return -1;
 	if (strcmp(name, d->vm))
 		return err_set(e, ERR_USAGE, "this hvdomd is for '%s', not for '%s'", d->vm, name);
-	if (d->domid != DOMD_NO_DOMAIN || d->busy || d->receiving)
-		return err_set(e, ERR_STATE, "'%s' is %s", d->vm, d->busy ? d->busy : d->state);
-	if (d->owner.word != OWNER_NONE && d->owner.word != OWNER_HERE) {
+	if (d->domid != DOMD_NO_DOMAIN)
+		return err_set(e, ERR_STATE, "'%s' is %s", d->vm, d->state);
+	if (!owner_may_claim(&d->owner, next.uuid)) {
 		err_set(e, ERR_REFUSED, "'%s' is %s%s%s, so it may not run here", d->vm, owner_name(d->owner.word),
 			*d->owner.peer ? ", other host: " : "", d->owner.peer);
 		return err_remedy(e, "hvapi migrate resolve %s, or start it where it is", d->vm);
 	}
 	if (next.generation < d->owner.generation)
 		next.generation = d->owner.generation;
-	snprintf(next.uuid, sizeof(next.uuid), "%s", uuid);
 	return domd_keep_config(d, config, e) < 0 ? -1 : owner_enter(&d->owner, OWNER_HERE, &next, why, e);
 }
 
@@ -74,94 +69,19 @@ static int verb_create(void *arg, struct ctl_call *c, const json_t *in, json_t *
 	struct domd *d = arg;
 
 	(void)out;
-	if (claim(d, in, "create", e) < 0) {
+	if (domd_claim(d, in, "create", e) < 0) {
 		domd_leave_if_over(d);
 		return -1;
 	}
 	domd_enter(d, "building", "create");
-	domd_work_call(d, c, "create", create_work, answered);
-	return 0;
-}
-
-/* What save and restore work with: the path rides in the process, one at a time. */
-static char save_path[DOMD_PATH_BYTES];
-
-static int take_path(const struct domd *d, const json_t *in, struct err *e)
-{
-	const char *path;
-	size_t n = strlen(d->data_dir);
-
-	if (js_text(in, "path", &path, e) < 0)
-		return -1;
-	if (strncmp(path, d->data_dir, n) || path[n] != '/' || strstr(path, "/../") ||
-	    strlen(path) >= sizeof(save_path) - 8)
-		return err_set(e, ERR_USAGE, "'%s' is not a path below '%s'", path, d->data_dir);
-	snprintf(save_path, sizeof(save_path), "%s", path);
-	return 0;
-}
-
-static int restore_work(struct domd *d, void *arg, struct err *e)
-{
-	AUTO_FD int fd = open(save_path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	int domid;
-
-	(void)arg;
-	if (fd < 0)
-		return err_sys(e, errno, "open '%s'", save_path);
-	if (d->xen->restore(d->xen->x, d->config, d->boot_dir, fd, true, &domid, e) < 0)
-		return -1;
-	d->domid = domid;
-	/* Once it runs the file is history: restoring it again would turn the disks' time back. */
-	if (unlink(save_path) < 0)
-		return err_sys(e, errno, "remove '%s'", save_path);
-	return d->xen->unpause(d->xen->x, domid, e);
-}
-
-static int verb_restore(void *arg, struct ctl_call *c, const json_t *in, json_t **out, struct err *e)
-{
-	struct domd *d = arg;
-
-	(void)out;
-	if (take_path(d, in, e) < 0 || claim(d, in, "restore", e) < 0) {
-		domd_leave_if_over(d);
-		return -1;
-	}
-	domd_enter(d, "building", "restore");
-	domd_work_call(d, c, "restore", restore_work, answered);
-	return 0;
-}
-
-/* Whole or not at all: written beside, synced, renamed; then the domain goes. */
-static int save_work(struct domd *d, void *arg, struct err *e)
-{
-	char part[DOMD_PATH_BYTES + 8];
-
-	(void)arg;
-	snprintf(part, sizeof(part), "%s.part", save_path);
-	AUTO_FD int fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0640);
-
-	if (fd < 0)
-		return err_sys(e, errno, "create '%s'", part);
-	if (d->xen->save(d->xen->x, d->domid, fd, e) < 0 || fsync(fd) < 0 || rename(part, save_path) < 0) {
-		struct err again = ERR_INIT;
-
-		if (e->code == ERR_NONE)
-			err_sys(e, errno, "keep '%s'", save_path);
-		unlink(part);
-		if (d->xen->look(d->xen->x, d->domid) == LIFE_SUSPENDED && d->xen->resume(d->xen->x, d->domid, &again) < 0)
-			log_fail(&again, "vm=%s: resume after a failed save", d->vm);
-		return -1;
-	}
-	if (d->xen->destroy(d->xen->x, d->domid, e) < 0)
-		return -1;
-	d->domid = DOMD_NO_DOMAIN;
+	domd_work_call(d, c, "create", domd_build_work, started);
 	return 0;
 }
 
 /* For verbs that need a domain and are not in the middle of a move. */
-static int need_free_domain(const struct domd *d, struct err *e)
+int domd_need_free(const struct domd *d, struct err *e)
 {
-	if (domd_need_domain(d, e) < 0)
+	if (domd_need_domain(d, e) < 0 || domd_need_idle(d, e) < 0)
 		return -1;
 	if (d->owner.word == OWNER_HERE)
 		return 0;
@@ -169,59 +89,40 @@ static int need_free_domain(const struct domd *d, struct err *e)
 	return err_remedy(e, "wait for the move to end, or cancel its job");
 }
 
-static int verb_save(void *arg, struct ctl_call *c, const json_t *in, json_t **out, struct err *e)
-{
-	struct domd *d = arg;
-
-	(void)out;
-	if (need_free_domain(d, e) < 0 || take_path(d, in, e) < 0)
-		return -1;
-	domd_enter(d, "saving", "save");
-	domd_work_call(d, c, "save", save_work, answered);
-	return 0;
-}
-
 /* ---- one call of Xen each ---- */
-
-static int destroy_work(struct domd *d, void *arg, struct err *e)
-{
-	(void)arg;
-	if (d->xen->destroy(d->xen->x, d->domid, e) < 0)
-		return -1;
-	d->domid = DOMD_NO_DOMAIN;
-	return 0;
-}
 
 static int shutdown_work(struct domd *d, void *arg, struct err *e)
 {
 	(void)arg;
-	return d->xen->shutdown(d->xen->x, d->domid, e);
+	return d->xen->shutdown(d->xen->x, d->work_domid, e);
 }
 
 static int reboot_work(struct domd *d, void *arg, struct err *e)
 {
 	(void)arg;
-	return d->xen->reboot(d->xen->x, d->domid, e);
+	return d->xen->reboot(d->xen->x, d->work_domid, e);
 }
 
+/* The note keeps the hvdomd after a crash from taking the pause for one that a crash left. */
 static int pause_work(struct domd *d, void *arg, struct err *e)
 {
 	(void)arg;
-	return d->xen->pause(d->xen->x, d->domid, e);
+	d->note.paused = true;
+	return note_save(&d->note, e) < 0 ? -1 : d->xen->pause(d->xen->x, d->work_domid, e);
 }
 
 static int unpause_work(struct domd *d, void *arg, struct err *e)
 {
 	(void)arg;
-	return d->xen->unpause(d->xen->x, d->domid, e);
+	d->note.paused = false;
+	return note_save(&d->note, e) < 0 ? -1 : d->xen->unpause(d->xen->x, d->work_domid, e);
 }
 
-static int on_domain(struct domd *d, struct ctl_call *c, const char *what,
-		     int (*fn)(struct domd *d, void *arg, struct err *e), struct err *e)
+static int on_domain(struct domd *d, struct ctl_call *c, const char *what, domd_work_fn *fn, struct err *e)
 {
-	if (need_free_domain(d, e) < 0)
+	if (domd_need_free(d, e) < 0)
 		return -1;
-	domd_work_call(d, c, what, fn, answered);
+	domd_work_call(d, c, what, fn, domd_answered);
 	return 0;
 }
 
@@ -233,7 +134,7 @@ static int on_domain(struct domd *d, struct ctl_call *c, const char *what,
 		return on_domain(arg, c, what, fn, e);                                                       \
 	}
 
-DOMAIN_VERB(verb_destroy, "destroy", destroy_work)
+DOMAIN_VERB(verb_destroy, "destroy", domd_destroy_work)
 DOMAIN_VERB(verb_shutdown, "shutdown", shutdown_work)
 DOMAIN_VERB(verb_reboot, "reboot", reboot_work)
 DOMAIN_VERB(verb_pause, "pause", pause_work)

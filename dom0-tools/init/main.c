@@ -83,8 +83,10 @@ int main(int argc, char **argv)
 	struct err e = ERR_INIT;
 	int n = 0;
 
-	if (getpid() == 1)
+	if (getpid() == 1) {
+		pid1_open_console();
 		pid1_run(argv[0]);
+	}
 	if (strcmp(name ? name + 1 : argv[0], "modprobe") == 0)
 		return modules_main(argc, argv);
 	if (opt_parse(table, argc, argv, &n, &e) < 0 || n > 0 || a.help || a.manager == a.drivers) {

@@ -44,8 +44,7 @@ static int64_t now_ms(void)
 	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-/* The kernel opens /dev/console for us only if the root has the node. */
-static void open_console(void)
+void pid1_open_console(void)
 {
 	int fd;
 
@@ -159,7 +158,6 @@ void pid1_run(const char *self)
 
 	sigfillset(&watched);
 	sigprocmask(SIG_SETMASK, &watched, NULL);
-	open_console();
 	reboot(RB_DISABLE_CAD);		/* ctrl-alt-del becomes SIGINT to us */
 	if (pipe2(report, O_CLOEXEC | O_NONBLOCK) < 0)
 		say("pid1: no pipe: errno %d\n", errno);

@@ -29,6 +29,8 @@ struct pid1_report {
 	int32_t status;
 };
 
+/* Makes /dev/console our stdio: the kernel opens it for us only if the root has the node. */
+void pid1_open_console(void);
 /* Never returns.  `self` is the path of this program. */
 void pid1_run(const char *self) __attribute__((noreturn));
 

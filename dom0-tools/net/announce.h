@@ -20,7 +20,8 @@ enum {
 struct announce;
 
 /* Sends the first frames before it returns, the others from the loop.  ip in network order, 0: unknown.
- * done (may be NULL) is called once after the last, with the number of rounds that could not be sent; the announce must then be freed by its owner. */
+ * done (may be NULL) is called once after the last, with the number of rounds that could not be sent;
+ * the owner then frees it. */
 MUSTUSE int announce_start(struct loop *l, const char *bridge, const uint8_t mac[6], uint32_t ip,
 			   void (*done)(void *arg, unsigned failed), void *arg, struct announce **out,
 			   struct err *e);

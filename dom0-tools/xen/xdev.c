@@ -6,12 +6,18 @@
 #include "xen/xdev.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <net/if.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
 #include "base/clock.h"
+#include "base/fd.h"
 #include "base/js.h"
 #include "xen/xs.h"
 
@@ -23,14 +29,15 @@ struct prep {
 	bool (*cancelled)(void *arg);
 	void *arg;
 	uint64_t end_ms;
+	int links_fd;			/* netlink: interfaces come and go */
 	unsigned domid;
 	const char *uuid;
 	/* of the device being written */
 	char front[PATH_HALF], back[PATH_HALF], book[PATH_HALF];
 };
 
-/* One more wait for a watch; false: time is up or nobody wants it any more. */
-static bool go_on(struct prep *p, const char *what, struct err *e)
+/* False: time is up or nobody wants it any more. */
+static bool may_wait(const struct prep *p, const char *what, struct err *e)
 {
 	if (p->cancelled(p->arg)) {
 		err_set(e, ERR_CANCELLED, "cancelled while waiting for %s", what);
@@ -40,6 +47,14 @@ static bool go_on(struct prep *p, const char *what, struct err *e)
 		err_set(e, ERR_TIMEOUT, "waited %d s for %s", XDEV_WAIT_MS / 1000, what);
 		return false;
 	}
+	return true;
+}
+
+/* One more wait for a watch. */
+static bool go_on(struct prep *p, const char *what, struct err *e)
+{
+	if (!may_wait(p, what, e))
+		return false;
 	xs_wait(p->xs, XDEV_POLL_MS);
 	return true;
 }
@@ -78,7 +93,8 @@ struct pair {
 	const char *value;
 };
 
-static int put_all(struct prep *p, const char *base, unsigned owner, unsigned reader, const struct pair *kv, struct err *e)
+static int put_all(struct prep *p, const char *base, unsigned owner, unsigned reader, const struct pair *kv,
+		   struct err *e)
 {
 	if (xs_put(p->xs, "", e, "%s", base) < 0 || xs_allow(p->xs, owner, reader, e, "%s", base) < 0)
 		return -1;
@@ -94,7 +110,8 @@ static int put_device(struct prep *p, const struct pair *front, const struct pai
 	char domid[12];
 
 	snprintf(domid, sizeof(domid), "%u", p->domid);
-	const struct pair front_all[] = { { "backend", p->back }, { "backend-id", "0" }, { "state", "1" }, { NULL, NULL } };
+	const struct pair front_all[] = { { "backend", p->back }, { "backend-id", "0" }, { "state", "1" },
+					  { NULL, NULL } };
 	const struct pair back_all[] = { { "frontend", p->front }, { "frontend-id", domid }, { "online", "1" },
 					 { "state", "1" }, { NULL, NULL } };
 	const struct pair book[] = { { "frontend", p->front }, { "backend", p->back }, { NULL, NULL } };
@@ -150,8 +167,8 @@ static int add_disk(struct prep *p, const json_t *d, char back[PATH_HALF], struc
 	struct stat st;
 	char id[16], device[32];
 
-	if (js_text(d, "vdev", &vdev, e) < 0 || js_text(d, "target", &target, e) < 0 || js_text(d, "mode", &mode, e) < 0 ||
-	    vdev_number(vdev, &number, e) < 0)
+	if (js_text(d, "vdev", &vdev, e) < 0 || js_text(d, "target", &target, e) < 0 ||
+	    js_text(d, "mode", &mode, e) < 0 || vdev_number(vdev, &number, e) < 0)
 		return -1;
 	if (stat(target, &st) < 0 || !S_ISBLK(st.st_mode))
 		return err_set(e, ERR_NOT_FOUND, "disk %s: '%s' is no block device here", vdev, target);
@@ -212,6 +229,33 @@ static int wait_backend(struct prep *p, const char *back, struct err *e)
 	return 0;
 }
 
+static int watch_links(struct prep *p, struct err *e)
+{
+	struct sockaddr_nl a = { .nl_family = AF_NETLINK, .nl_groups = RTMGRP_LINK };
+
+	p->links_fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
+	if (p->links_fd < 0 || bind(p->links_fd, (const struct sockaddr *)(const void *)&a, sizeof(a)) < 0)
+		return err_sys(e, errno, "watch for interfaces");
+	return 0;
+}
+
+/* The back-end makes the interface after it has said that it waits for the front-end. */
+static int wait_link(struct prep *p, const char *vif, struct err *e)
+{
+	char news[4096];
+
+	while (!if_nametoindex(vif)) {
+		struct pollfd f = { .fd = p->links_fd, .events = POLLIN };
+
+		if (!may_wait(p, vif, e))
+			return -1;
+		poll(&f, 1, XDEV_POLL_MS);
+		while (recv(p->links_fd, news, sizeof(news), 0) > 0)
+			;	/* what it says does not matter, only that there is news */
+	}
+	return 0;
+}
+
 static int finish_vif(struct prep *p, const json_t *v, size_t no, const char *back,
 		      int (*online)(const char *vif, const char *bridge, struct err *e), struct err *e)
 {
@@ -220,7 +264,7 @@ static int finish_vif(struct prep *p, const json_t *v, size_t no, const char *ba
 	if (wait_backend(p, back, e) < 0)
 		return -1;
 	snprintf(vif, sizeof(vif), "vif%u.%zu", p->domid, no);
-	if (online(vif, json_string_value(json_object_get(v, "bridge")), e) < 0)
+	if (wait_link(p, vif, e) < 0 || online(vif, json_string_value(json_object_get(v, "bridge")), e) < 0)
 		return -1;
 	return xs_put(p->xs, "connected", e, "%s/hotplug-status", back);
 }
@@ -252,13 +296,16 @@ static int add_all(struct prep *p, int (*online)(const char *vif, const char *br
 int xdev_prepare(const json_t *vm, int (*online)(const char *vif, const char *bridge, struct err *e),
 		 bool (*cancelled)(void *arg), void *arg, struct err *e)
 {
-	struct prep p = { .vm = vm, .cancelled = cancelled, .arg = arg, .end_ms = clock_mono_ms() + XDEV_WAIT_MS };
+	struct prep p = {
+		.vm = vm, .cancelled = cancelled, .arg = arg, .links_fd = -1, .end_ms = clock_mono_ms() + XDEV_WAIT_MS,
+	};
 	int rc = -1;
 
 	if (js_text(vm, "uuid", &p.uuid, e) < 0 || xs_new(&p.xs, e) < 0)
 		return -1;
-	if (find_domain(&p, e) == 0)
+	if (watch_links(&p, e) == 0 && find_domain(&p, e) == 0)
 		rc = add_all(&p, online, e);
+	fd_close(&p.links_fd);
 	xs_free(p.xs);
 	return rc;
 }

@@ -107,7 +107,8 @@ static int get_policy(struct span in, xc_cpu_policy_t *p, xc_interface *x, struc
 	uint32_t n_l = rd_le32(&r), n_m = rd_le32(&r);
 
 	if (in.len > XHOST_POLICY_BYTES_MAX || n_l > XHOST_POLICY_BYTES_MAX / LEAF_BYTES ||
-	    n_m > XHOST_POLICY_BYTES_MAX / MSR_BYTES || rd_left(&r) != n_l * (size_t)LEAF_BYTES + n_m * (size_t)MSR_BYTES)
+	    n_m > XHOST_POLICY_BYTES_MAX / MSR_BYTES ||
+	    rd_left(&r) != n_l * (size_t)LEAF_BYTES + n_m * (size_t)MSR_BYTES)
 		return err_set(e, ERR_CORRUPT, "a CPU policy of %u leaves and %u MSRs in %zu bytes", n_l, n_m, in.len);
 	AUTO_FREE xen_cpuid_leaf_t *l = mem_alloc(n_l * sizeof(*l));
 	AUTO_FREE xen_msr_entry_t *m = mem_alloc(n_m * sizeof(*m));
@@ -126,7 +127,8 @@ static int get_policy(struct span in, xc_cpu_policy_t *p, xc_interface *x, struc
 		m[i].val = rd_le64(&r);
 	}
 	if (xc_cpu_policy_update_cpuid(x, p, l, n_l) < 0 || xc_cpu_policy_update_msrs(x, p, m, n_m) < 0)
-		return err_set(e, ERR_INCOMPATIBLE, "the guest's CPU policy has a leaf or MSR that this Xen does not know");
+		return err_set(e, ERR_INCOMPATIBLE,
+			       "the guest's CPU policy has a leaf or MSR that this Xen does not know");
 	return 0;
 }
 

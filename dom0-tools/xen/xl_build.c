@@ -30,22 +30,34 @@ static int put_uuid(const json_t *vm, libxl_domain_config *c, struct err *e)
 	return 0;
 }
 
-/* The file in the boot folder, or for guests that boot from their disk the GRUB that does it. */
-static void put_kernel(const json_t *vm, const char *boot_dir, bool pvh, libxl_domain_build_info *b)
+/* A file of the boot folder.  The definition may come from another host: it names no other file. */
+static int put_file(const json_t *vm, const char *key, const char *boot_dir, char **out, struct err *e)
 {
-	const char *boot = text_of(vm, "boot"), *kernel = text_of(vm, "kernel"), *ramdisk = text_of(vm, "ramdisk");
-	const char *cmdline = text_of(vm, "cmdline");
+	const char *name = text_of(vm, key);
+
+	if (!name || !*name)
+		return 0;
+	if (*name == '.' || strchr(name, '/'))
+		return err_set(e, ERR_USAGE, "%s '%s' is not the name of a boot file", key, name);
+	*out = mem_printf("%s/%s", boot_dir, name);
+	return 0;
+}
+
+/* Guests that boot from their disk get the GRUB that does it. */
+static int put_kernel(const json_t *vm, const char *boot_dir, bool pvh, libxl_domain_build_info *b, struct err *e)
+{
+	const char *boot = text_of(vm, "boot"), *cmdline = text_of(vm, "cmdline");
 
 	if (boot && !strcmp(boot, "disk")) {
 		b->kernel = mem_strdup(pvh ? XL_GRUB_PVH : XL_GRUB_PV);
-		return;
+		return 0;
 	}
-	if (kernel)
-		b->kernel = mem_printf("%s/%s", boot_dir, kernel);
-	if (ramdisk && *ramdisk)
-		b->ramdisk = mem_printf("%s/%s", boot_dir, ramdisk);
 	if (cmdline && *cmdline)
 		b->cmdline = mem_strdup(cmdline);
+	if (put_file(vm, "kernel", boot_dir, &b->kernel, e) < 0 ||
+	    put_file(vm, "ramdisk", boot_dir, &b->ramdisk, e) < 0)
+		return -1;
+	return b->kernel ? 0 : err_set(e, ERR_USAGE, "the VM names no kernel and does not boot from its disk");
 }
 
 static int put_build(libxl_ctx *ctx, const json_t *vm, const char *boot_dir, libxl_domain_config *c, struct err *e)
@@ -63,8 +75,7 @@ static int put_build(libxl_ctx *ctx, const json_t *vm, const char *boot_dir, lib
 		libxl_bitmap_set(&b->avail_vcpus, i);
 	b->max_vcpus = (int)vcpus;
 	b->max_memkb = b->target_memkb = mib * KIB_PER_MIB;
-	put_kernel(vm, boot_dir, c->c_info.type == LIBXL_DOMAIN_TYPE_PVH, b);
-	return 0;
+	return put_kernel(vm, boot_dir, c->c_info.type == LIBXL_DOMAIN_TYPE_PVH, b, e);
 }
 
 static libxl_action_on_shutdown action_of(const json_t *vm, const char *key)

@@ -28,7 +28,8 @@ void xs_remove(struct xs *x, const char *fmt, ...) PRINTF_LIKE(2, 3);
 MUSTUSE int xs_each(struct xs *x, const char *path, void (*fn)(void *arg, const char *name), void *arg, struct err *e);
 
 /* Owner and one reader of a node that is there. */
-MUSTUSE int xs_allow(struct xs *x, unsigned owner, unsigned reader, struct err *e, const char *fmt, ...) PRINTF_LIKE(5, 6);
+MUSTUSE int xs_allow(struct xs *x, unsigned owner, unsigned reader, struct err *e, const char *fmt, ...)
+	PRINTF_LIKE(5, 6);
 
 MUSTUSE int xs_watch_add(struct xs *x, const char *path, struct err *e);
 void xs_watch_del(struct xs *x, const char *path);

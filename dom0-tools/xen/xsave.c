@@ -97,7 +97,8 @@ static int wait_suspended(struct xsave *s)
 			return err_set(&s->why, ERR_CANCELLED, "cancelled before the guest was suspended");
 		if (clock_mono_ms() >= end) {
 			err_set(&s->why, ERR_TIMEOUT, "the guest did not suspend within %d s", XSAVE_SUSPEND_MS / 1000);
-			return err_remedy(&s->why, "its kernel must handle control/shutdown=suspend; save and restore need the same");
+			return err_remedy(&s->why, "its kernel must handle control/shutdown=suspend; "
+						   "save and restore need the same");
 		}
 		xs_wait(s->xs, XSAVE_POLL_MS);
 	}

@@ -78,9 +78,9 @@ static int find_peer(const json_t *pins, const char *to, json_t *spec, struct er
 	json_array_foreach(pins, i, p) {
 		const char *address = json_string_value(json_object_get(p, "address"));
 
-		if (strcmp(json_string_value(json_object_get(p, "name")) ?: "", to))
+		if (strcmp(js_get_text(p, "name"), to))
 			continue;
-		if (strcmp(json_string_value(json_object_get(p, "role")) ?: "", "peer")) {
+		if (strcmp(js_get_text(p, "role"), "peer")) {
 			err_set(e, ERR_REFUSED, "'%s' is a client, not a host", to);
 			return err_remedy(e, "name a paired host: GET /v1/peers lists them");
 		}

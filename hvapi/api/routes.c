@@ -19,7 +19,8 @@ const struct route api_routes[] = {
 	{ "POST", "/v1/host/shutdown", ADMIN, JSON, api_host_shutdown, "Power off or reboot", "Shutdown", "Empty",
 	  202, NULL },
 	{ "POST", "/v1/host/kill-unit", ADMIN, JSON, api_host_kill_unit,
-	  "End a daemon that hangs, as a crash would; it is started again by its rule", "KillUnit", "Empty", 202, NULL },
+	  "End a daemon that hangs, as a crash would; it is started again by its rule", "KillUnit", "Empty", 202,
+	  NULL },
 	{ "POST", "/v1/host/pairing-codes", ADMIN, JSON, api_host_pairing_code,
 	  "A one-time code for a host or client to pair with", "PairingCodeRequest", "PairingCode", 201, NULL },
 

@@ -10,7 +10,8 @@
 struct cli cli;
 
 const struct opt cli_opts[] = {
-	{ "host", OPT_TEXT, &cli.host, "NAME", "the host to talk to (default: this one, else the one set by host use)" },
+	{ "host", OPT_TEXT, &cli.host, "NAME",
+	  "the host to talk to (default: this one, else the one set by host use)" },
 	{ "json", OPT_FLAG, &cli.json, NULL, "JSON instead of a table" },
 	{ "no-wait", OPT_FLAG, &cli.no_wait, NULL, "do not wait for the job that the command starts" },
 	{ "help", OPT_FLAG, &cli.help, NULL, "say what the command takes" },

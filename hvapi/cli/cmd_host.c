@@ -107,9 +107,8 @@ static int host_code(struct cli *c, int argc, char **argv, struct err *e)
 		json_object_set_new(body, "ttl_s", json_integer((json_int_t)(opt_ttl_ms / 1000)));
 	if (api_call(c->api, "POST", "/v1/host/pairing-codes", body, &answer, e) < 0)
 		return -1;
-	const char *code = json_string_value(json_object_get(answer, "code"));
 
-	out_done(c, answer, "%s", code ? code : "");
+	out_done(c, answer, "%s", js_get_text(answer, "code"));
 	return 0;
 }
 

@@ -239,6 +239,22 @@ static int pass_chunks(struct source *c, struct sink *k, struct err *e)
 	return 0;
 }
 
+/* By status: 101 and 204 have none, whatever their headers say. */
+static int take_body(struct source *c, const struct head *h, struct sink *k, struct err *e)
+{
+	int status = k->r->status;
+
+	if (status < 200 || status > 299)
+		k->fn = NULL;
+	if (status == 101)
+		buf_put(&k->r->body, c->in.p, c->in.len);
+	if (status == 101 || status == 204)
+		return 0;
+	if (h->chunked)
+		return pass_chunks(c, k, e);
+	return pass_bytes(c, h->has_length ? h->length : UINT64_MAX, k, e);
+}
+
 int http_do(const struct http_stream *s, const char *host, const struct http_request *q,
 	    int (*on_body)(void *arg, const void *p, size_t n), void *arg, struct http_response *out, struct err *e)
 {
@@ -248,19 +264,8 @@ int http_do(const struct http_stream *s, const char *host, const struct http_req
 	struct sink k = { .fn = on_body, .arg = arg, .r = &r };
 	int rc = -1;
 
-	if (send_request(s, host, q, e) < 0 || take_head(&c, &r, &h, e) < 0)
-		goto out;
-	if (r.status < 200 || r.status > 299)
-		k.fn = NULL;
-	if (r.status == 101)
-		buf_put(&r.body, c.in.p, c.in.len);
-	else if (h.chunked)
-		rc = pass_chunks(&c, &k, e);
-	else if (r.status != 204)
-		rc = pass_bytes(&c, h.has_length ? h.length : UINT64_MAX, &k, e);
-	if (r.status == 101 || r.status == 204)
-		rc = 0;
-out:
+	if (send_request(s, host, q, e) == 0 && take_head(&c, &r, &h, e) == 0)
+		rc = take_body(&c, &h, &k, e);
 	buf_fini(&c.in);
 	if (rc < 0)
 		http_response_fini(&r);

@@ -53,8 +53,9 @@ static int no_command(int argc, char **argv, const char *noun, const char *verb,
 	help_all(asked ? stdout : stderr, noun);
 	if (asked)
 		return 0;
-	return err_set(e, ERR_USAGE, verb || !cmd_verbs(noun) ? "there is no command '%s%s%s'" : "'%s%s%s' needs a verb",
-		       noun, verb ? " " : "", verb ? verb : "");
+	if (!verb && cmd_verbs(noun))
+		return err_set(e, ERR_USAGE, "'%s' needs a verb", noun);
+	return err_set(e, ERR_USAGE, "there is no command '%s%s%s'", noun, verb ? " " : "", verb ? verb : "");
 }
 
 static int run(int argc, char **argv, struct err *e)

@@ -133,7 +133,7 @@ static void end(struct job *j, enum job_state state)
 	events_add(ev, "job.ended", j->vm, j->id,
 		   json_pack("{ss ss sO*}", "kind", j->kind->name, "state", states[state], "error", j->error),
 		   "%s of %s: %s%s%s", j->kind->name, j->vm, states[state], j->error ? ": " : "",
-		   j->error ? json_string_value(json_object_get(j->error, "detail")) : "");
+		   js_get_text(j->error, "detail"));
 	tell(j);
 	loop_timer_set(j->h->jobs->kick, 0, 0);
 	job_put(j);

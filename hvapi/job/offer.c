@@ -33,7 +33,7 @@ bool offer_refused(const json_t *problems)
 	json_t *p;
 
 	json_array_foreach(problems, i, p)
-		if (strcmp(json_string_value(json_object_get(p, "severity")), "warning"))
+		if (strcmp(js_get_text(p, "severity"), "warning"))
 			return true;
 	return false;
 }
@@ -78,7 +78,7 @@ static void check_generation(struct hvapid *h, const struct vm *same, const char
 				      "restore or remove the record on the other host", "%s", e.detail);
 	} else if (js_text(rec, "uuid", &rec_uuid, &e) == 0 && !strcasecmp(rec_uuid, uuid) &&
 		   js_u64(rec, "generation", INT64_MAX, &recorded, &e) == 0 && recorded > known &&
-		   strcmp(json_string_value(json_object_get(rec, "owner")) ?: "", "refused")) {
+		   strcmp(js_get_text(rec, "owner"), "refused")) {
 		known = recorded;
 	}
 	if (known && generation <= known)

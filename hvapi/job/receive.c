@@ -282,7 +282,7 @@ static void on_lost(struct job *j)
 
 	follow_stop(&run_of(j)->s);
 	if (registry_owner(j->h->registry, j->vm, &rec, &e) == 0)
-		owner = json_string_value(json_object_get(rec, "owner")) ?: "";
+		owner = js_get_text(rec, "owner");
 	if (!strcmp(owner, "here")) {
 		arrived(j, json_pack("{ss ss}", "outcome", "moved", "note", "hvmigrate ended before it could report"));
 	} else if (!strcmp(owner, "receiving")) {
@@ -377,7 +377,7 @@ static void clean_up_record(struct hvapid *h, const char *name)
 	struct err e = ERR_INIT;
 
 	if (!route_name_ok(name) || jobs_of_vm(h->jobs, name) || registry_owner(h->registry, name, &rec, &e) < 0 ||
-	    strcmp(json_string_value(json_object_get(rec, "owner")) ?: "", "receiving"))
+	    strcmp(js_get_text(rec, "owner"), "receiving"))
 		return;
 	session = json_object_get(rec, "session");
 	o = mem_alloc(sizeof(*o));

@@ -142,7 +142,7 @@ static const char *owner_of(struct job *j, json_t **keep)
 
 	if (registry_owner(j->h->registry, j->vm, keep, &e) < 0)
 		return "";
-	return json_string_value(json_object_get(*keep, "owner")) ?: "";
+	return js_get_text(*keep, "owner");
 }
 
 static void on_doubt(struct job *j, const char *why)

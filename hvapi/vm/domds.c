@@ -191,8 +191,10 @@ const char *domds_state(const struct domds *d, const char *vm)
 	state = json_string_value(json_object_get(m->status, "state"));
 	if (state && !strcmp(state, "none"))
 		return "stopped";
+	if (m->fresh && state)
+		return state;
 	/* One without a domain may end as it likes; else it must answer to be believed. */
-	return m->fresh || (state && (!strcmp(state, "away") || !strcmp(state, "refused"))) ? state : "unknown";
+	return state && (!strcmp(state, "away") || !strcmp(state, "refused")) ? "stopped" : "unknown";
 }
 
 char *domds_path(const struct domds *d, const char *vm)

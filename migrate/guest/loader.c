@@ -113,7 +113,8 @@ static int compare_end(struct loader *l)
 {
 	if (l->next_seq != l->end_batches || decoder_counts(l->dec)->raw_bytes != l->end_raw ||
 	    raw_sum_value(l->sum) != l->end_sum)
-		return err_set(&l->err, ERR_CORRUPT, "the memory that came (%llu batches, %llu bytes) is not what was sent",
+		return err_set(&l->err, ERR_CORRUPT,
+			       "the memory that came (%llu batches, %llu bytes) is not what was sent",
 			       (unsigned long long)l->next_seq,
 			       (unsigned long long)decoder_counts(l->dec)->raw_bytes);
 	return 0;
@@ -162,6 +163,7 @@ static void thread_ended(void *arg)
 		destroy(l);
 		return;
 	}
+	l->ops->progress(l->arg, &l->counts);
 	if (l->err.code == ERR_NONE)
 		l->ops->done(l->arg);
 	else

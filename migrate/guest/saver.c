@@ -358,6 +358,11 @@ void saver_stop(struct saver *s)
 		s->ops->stopped(s->arg);
 }
 
+bool saver_ended(const struct saver *s)
+{
+	return !s->running;
+}
+
 void saver_free(struct saver *s)
 {
 	if (!s)

@@ -66,6 +66,8 @@ MUSTUSE int saver_new(struct loop *loop, struct mig_link *link, const struct sav
 void saver_answer(struct saver *s, enum saver_step step);
 /* Gives up in bounded time; `stopped` comes, and neither done nor failed. */
 void saver_stop(struct saver *s);
+/* Both threads are over. */
+bool saver_ended(const struct saver *s);
 /* Only when it has ended: after done, failed or stopped, or NULL. */
 void saver_free(struct saver *s);
 

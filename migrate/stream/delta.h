@@ -17,7 +17,8 @@ enum { DELTA_BYTES_MAX = 2048 };	/* a longer one is not worth it: the page goes 
 
 /* True if the page is zero throughout. */
 int page_is_zero(const uint64_t *page);
-/* Writes the runs that turn old into now; returns their length in bytes, or -1 if that would be over DELTA_BYTES_MAX. */
+/* Writes the runs that turn old into now; returns their length in bytes, or -1 if that would be over
+ * DELTA_BYTES_MAX. */
 int delta_encode(const uint64_t *old, const uint64_t *now, uint8_t out[DELTA_BYTES_MAX]);
 /* Applies `bytes` bytes of runs to page.  ERR_CORRUPT if they leave the page or are cut short. */
 MUSTUSE int delta_apply(struct rd *r, size_t bytes, uint64_t *page, struct err *e);

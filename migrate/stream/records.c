@@ -64,7 +64,8 @@ int rec_next(struct rec_reader *r, enum rec_kind *out_kind, struct span *out, st
 	uint32_t type = rd_le32(&h), len = rd_le32(&h);
 
 	if (len > REC_BODY_BYTES_MAX)
-		return err_set(e, ERR_CORRUPT, "record of type %u has %u bytes, limit %d", type, len, REC_BODY_BYTES_MAX);
+		return err_set(e, ERR_CORRUPT, "record of type %u has %u bytes, limit %d", type, len,
+			       REC_BODY_BYTES_MAX);
 	if (more(r, len + (-len & 7), e) < 0)
 		return -1;
 	*out = (struct span){ .p = r->piece.p, .len = r->piece.len };

@@ -148,8 +148,14 @@ class Hvinit:
         self.lock = threading.RLock()
         self.server = Server(f"{world.run}/hvinit.sock", {
             "spawn": self.spawn, "stop": self.stop, "list": self.list, "info": self.info,
-            "shutdown": lambda a, f: {}})
+            "kill": self.kill, "shutdown": lambda a, f: {}})
         self.server.go()
+
+    def kill(self, args, _fds):
+        if args["unit"] not in self.units:
+            raise CtlError("not-found", f"there is no unit {args['unit']}")
+        self.end(args["unit"], 137)
+        return {}
 
     def spawn(self, args, fds):
         unit = args["unit"]

@@ -2,7 +2,8 @@
 /*
  * Batches from the line into the decoder: several in a row, so that deltas
  * find a filled page cache.
- * sources: migrate/stream/decoder.c migrate/stream/delta.c migrate/stream/page_cache.c migrate/stream/press.c dom0-tools/base/buf.c dom0-tools/base/err.c dom0-tools/base/rd.c
+ * sources: migrate/stream/decoder.c migrate/stream/delta.c migrate/stream/page_cache.c migrate/stream/press.c
+ * sources: dom0-tools/base/buf.c dom0-tools/base/err.c dom0-tools/base/rd.c
  */
 #include "base/rd.h"
 #include "migrate/stream/codec.h"

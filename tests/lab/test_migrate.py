@@ -44,6 +44,13 @@ def wait_for(what, fn, limit_s=WAIT_S):
         time.sleep(0.2)
 
 
+def api_answers(host):
+    try:
+        return hvapi(host, "host", "show")
+    except CliError:
+        return None
+
+
 def running_on():
     return [h for h in ("hv1", "hv2") if state_on(h) == "running"]
 
@@ -66,6 +73,9 @@ def files(lab, tmp_path_factory):
 def g1(files, hub):
     """g1 runs on hv1 and answers."""
     for h in ("hv1", "hv2"):
+        wait_for(f"the API of {h}", lambda: api_answers(h))     # noqa: B023
+        wait_for("jobs to end", lambda: not [j for j in hvapi(h, "job", "list")["jobs"]     # noqa: B023
+                                             if j["state"] in ("queued", "running")])
         if state_on(h) in ("running", "paused", "crashed"):
             hvapi(h, "vm", "stop", "g1")
         if state_on(h) != "none" and h == "hv2":
@@ -191,15 +201,11 @@ def test_hvapid_killed_in_a_round(g1, hub, host):
     """The API's death disturbs no move: the job goes on and is found again."""
     ident = start_move()
     wait_progress(ident, "precopy")
-    hvapi(host, "host", "kill-unit", "hvapid")
-
-    def ended():
-        try:
-            j = job(ident)
-        except CliError:
-            return None             # hvapid is on its way back
-        return j["state"] not in ("queued", "running") and j
-    assert wait_for("the end of the job", ended)["state"] == "done"
+    with pytest.raises(CliError) as e:
+        hvapi(host, "host", "kill-unit", "hvapid")
+    assert e.value.status == 14     # who kills the one he talks to hears no answer
+    wait_for("the API to be back", lambda: api_answers(host))
+    assert wait_end(ident)["state"] == "done"
     one_copy(hub, "hv2")
 
 

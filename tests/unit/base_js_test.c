@@ -153,12 +153,24 @@ static void errors_there_and_back(void **state)
 	assert_string_equal(out.remedy, "");
 }
 
+static void text_or_nothing(void **state)
+{
+	AUTO_JSON json_t *o = json_pack("{s:s, s:i, s:n}", "name", "web1", "n", 1, "null");
+
+	(void)state;
+	assert_string_equal(js_get_text(o, "name"), "web1");
+	assert_string_equal(js_get_text(o, "n"), "");
+	assert_string_equal(js_get_text(o, "null"), "");
+	assert_string_equal(js_get_text(o, "absent"), "");
+	assert_string_equal(js_get_text(NULL, "name"), "");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(parse_refuses), cmocka_unit_test(getters), cmocka_unit_test(number_bounds),
 		cmocka_unit_test(wrong_kinds_name_the_field), cmocka_unit_test(optional_keeps_default),
-		cmocka_unit_test(only), cmocka_unit_test(errors_there_and_back),
+		cmocka_unit_test(only), cmocka_unit_test(text_or_nothing), cmocka_unit_test(errors_there_and_back),
 	};
 
 	return check_main(tests);

@@ -282,7 +282,7 @@ $(eval $(call program,lab-hub,$(LAB_HUB_SRC)))
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
-.PHONY: all help deps iso check test tests-built sim fuzz tidy demo lab clean
+.PHONY: all help deps iso check test tests-built sim fuzz tidy demo lab clean bench-migrate bench-boot bench-codec
 
 all: $(PROGRAMS:%=$B/bin/%)
 
@@ -335,9 +335,9 @@ sim: $B/bin/sim-migrate
 tidy:
 	$(Q)tests/tidy.py
 
-## make iso [DEBUG=1]       build/hvapi.iso (DEBUG=1: build/hvapi-debug.iso, with a serial shell)
+## make iso [DEBUG=1|BENCH=1]  build/hvapi.iso (or hvapi-debug.iso: a serial shell; hvapi-bench.iso: that, xl, socat)
 iso: all
-	$(Q)/usr/bin/python3 image/build.py $(if $(DEBUG),--debug)
+	$(Q)/usr/bin/python3 image/build.py $(if $(DEBUG),--debug) $(if $(BENCH),--bench)
 
 ## make demo                two emulated hosts, one guest that moves there and back, and the figures
 demo: iso
@@ -346,6 +346,24 @@ demo: iso
 ## make lab                 the hosts of the demo, left running
 lab: iso
 	$(Q)tests/lab/lab up
+
+## make bench-migrate       our moves against xl migrate in the lab: downtime, total time, bytes
+bench-migrate: all
+	$(Q)/usr/bin/python3 image/build.py --bench
+	$(Q)/usr/bin/python3 tests/bench/migrate.py
+
+## make bench-boot          dom0's start until the API answers, against Debian's way to its login prompt; size of the ISO
+bench-boot: iso
+	$(Q)/usr/bin/python3 tests/bench/boot.py
+
+$B/bin/codec-bench: $B/obj/tests/bench/codec_bench.o $B/lib/libhvmigrate-parts.a $(LAYERS)
+	@mkdir -p $(@D)
+	@echo "LINK  $@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS)
+
+## make bench-codec         our page codec against zlib level 1
+bench-codec: $B/bin/codec-bench
+	$(Q)$<
 
 ## make fuzz F=name [N=runs]   one fuzz target: tests/fuzz/NAME_fuzz.c
 FUZZ_CFLAGS := -std=gnu11 -D_GNU_SOURCE -Idom0-tools -I. -g -O1 -fsanitize=fuzzer,address,undefined

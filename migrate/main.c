@@ -57,7 +57,8 @@ static int run_receive(struct loop *loop, const json_t *spec)
 {
 	struct err e = ERR_INIT;
 	struct recv_setup set = {
-		.run_dir = opt_run, .data_dir = opt_data, .unit = opt_session, .link_fd = link_fd(), .check = facts_check,
+		.run_dir = opt_run, .data_dir = opt_data, .unit = opt_session, .link_fd = link_fd(),
+		.check = facts_check,
 	};
 
 	if (js_text(spec, "peer", &set.peer, &e) < 0 || set.link_fd < 0) {

@@ -200,7 +200,8 @@ static void dial_done(void *arg)
 	if (d->rc == 0)
 		proc_event(p, &(struct mig_event){ .kind = MIG_EV_LINK_UP, .link = d->no });
 	else
-		proc_event(p, &(struct mig_event){ .kind = MIG_EV_DONE, .act = MIG_ACT_DIAL, .link = d->no, .err = &d->err });
+		proc_event(p, &(struct mig_event){ .kind = MIG_EV_DONE, .act = MIG_ACT_DIAL, .link = d->no,
+						   .err = &d->err });
 	json_decref(d->args);
 	free(d);
 }

@@ -92,8 +92,9 @@ static int ask_hvapid(struct proc *p, struct err *e)
 {
 	struct receiver *r = p->own;
 	char path[PROC_PATH_BYTES + 16];
-	AUTO_JSON json_t *args = json_pack("{s:s, s:s, s:b, s:O, s:O, s:s}", "session", p->session.session, "peer", p->peer,
-					   "check_only", r->check_only || has_error(p->report.problems), "vm",
+	AUTO_JSON json_t *args = json_pack("{s:s, s:s, s:b, s:O, s:O, s:s}", "session", p->session.session,
+					   "peer", p->peer, "check_only",
+					   r->check_only || has_error(p->report.problems), "vm",
 					   json_object_get(r->offer, "vm"), "generation",
 					   json_object_get(r->offer, "generation"), "unit", p->name);
 
@@ -368,7 +369,8 @@ int recv_run(struct loop *loop, const struct recv_setup *set)
 	struct receiver r = { .set = set, .alive_fd = -1 };
 	struct proc p = { 0 };
 	struct session_params q = {
-		.codecs = BIT(CODEC_NONE) | BIT(CODEC_ZLIB) | BIT(CODEC_ZSTD), .streams_max = 1, .policy = policy_defaults(),
+		.codecs = BIT(CODEC_NONE) | BIT(CODEC_ZLIB) | BIT(CODEC_ZSTD), .streams_max = 1,
+		.policy = policy_defaults(),
 	};
 	struct proc_setup ps = {
 		.run_dir = set->run_dir, .data_dir = set->data_dir, .session = set->unit, .peer = set->peer,

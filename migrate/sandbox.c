@@ -28,12 +28,12 @@ static const struct {
 	const char *calls[CALLS_MAX];
 } allowed[] = {
 	{ "descriptors: the line, the stream, records and reports (base/fd.h)",
-	  { "read", "write", "readv", "writev", "pread64", "close", "fcntl", "fstat", "newfstatat", "lseek", "dup", "pipe2",
-	    "openat", "open", "stat", "lstat", "statx", "access", "faccessat", "faccessat2", "fsync", "rename", "unlink",
-	    "mkdir", "chmod", "fchmod", NULL } },
+	  { "read", "write", "readv", "writev", "pread64", "close", "fcntl", "fstat", "newfstatat", "lseek", "dup",
+	    "pipe2", "openat", "open", "stat", "lstat", "statx", "access", "faccessat", "faccessat2", "fsync", "rename",
+	    "unlink", "mkdir", "chmod", "fchmod", NULL } },
 	{ "Xen: privcmd, foreign memory, event channels; disks' sizes and identities in sysfs",
-	  { "ioctl", "mmap", "munmap", "mremap", "mprotect", "madvise", "brk", "mlock", "munlock", "readlink", "readlinkat",
-	    "getdents64", NULL } },
+	  { "ioctl", "mmap", "munmap", "mremap", "mprotect", "madvise", "brk", "mlock", "munlock", "readlink",
+	    "readlinkat", "getdents64", NULL } },
 	{ "control sockets: ours, hvdomd's, hvapid's, hvtls's, xenstored's",
 	  { "bind", "listen", "connect", "accept", "accept4", "sendto", "sendmsg", "recvfrom", "recvmsg", "shutdown",
 	    "getsockopt", "setsockopt", "getsockname", "getpeername", "socketpair", NULL } },

@@ -87,8 +87,8 @@ static void act_give_begin(struct proc *p, const struct mig_action *a)
 	}
 	fd_close(&s->alive_fd);
 	s->alive_fd = pair[0];
-	proc_domd(p, DOMD_GIVE_BEGIN, json_pack("{s:s, s:s}", "session", p->session.session, "peer", p->peer), &pair[1], 1,
-		  begin_answered);
+	proc_domd(p, DOMD_GIVE_BEGIN, json_pack("{s:s, s:s}", "session", p->session.session, "peer", p->peer),
+		  &pair[1], 1, begin_answered);
 	fd_close(&pair[1]);
 }
 

@@ -83,7 +83,8 @@ static double seconds_since(uint64_t t0)
 	return (double)(clock_mono_ns() - t0) / 1e9;
 }
 
-/* Whole memory through one encoder and decoder; `again` changes that many words of each page and measures the second pass. */
+/* Whole memory through one encoder and decoder; `again` changes that many words of each page and measures the
+ * second pass. */
 static struct figures ours(uint8_t *m, unsigned again)
 {
 	struct encoder *enc;
@@ -100,7 +101,8 @@ static struct figures ours(uint8_t *m, unsigned again)
 		f = (struct figures){ 0 };
 		for (size_t i = 0; pass && i < PAGES; i++)
 			for (unsigned w = 0; w < again; w++)
-				((uint64_t *)(void *)(m + i * PAGE_BYTES))[next_random() % PAGE_WORDS] = next_random() & 0xffff;
+				((uint64_t *)(void *)(m + i * PAGE_BYTES))[next_random() % PAGE_WORDS] =
+					next_random() & 0xffff;
 		for (size_t first = 0; first < PAGES; first += BATCH_PAGES_N) {
 			make_body(body, m, first);
 			wire.len = back.len = 0;
@@ -169,8 +171,8 @@ int main(void)
 		enc[i] = z.encode_s / o.encode_s;
 		dec[i] = z.decode_s / o.decode_s;
 		size[i] = (double)o.bytes / (double)z.bytes;
-		printf("round %d: zlib-1 %.2f/%.2f s %.1f MB, ours %.2f/%.2f s %.1f MB (encode/decode)\n", i, z.encode_s,
-		       z.decode_s, (double)z.bytes / 1e6, o.encode_s, o.decode_s, (double)o.bytes / 1e6);
+		printf("round %d: zlib-1 %.2f/%.2f s %.1f MB, ours %.2f/%.2f s %.1f MB (encode/decode)\n", i,
+		       z.encode_s, z.decode_s, (double)z.bytes / 1e6, o.encode_s, o.decode_s, (double)o.bytes / 1e6);
 	}
 	for (int i = 0; i < ROUNDS; i++) {
 		struct figures a = ours(m, 16);

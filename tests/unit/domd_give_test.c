@@ -45,7 +45,8 @@ static void test_begin_answers(void **state)
 
 	rig_create_vm(r);
 	assert_int_equal(fd_pair(pair, &e), 0);
-	AUTO_JSON json_t *out = rig_ask(r, DOMD_GIVE_BEGIN, json_pack("{ss ss}", "session", "s-1", "peer", "b"), &pair[1], 1);
+	AUTO_JSON json_t *out = rig_ask(r, DOMD_GIVE_BEGIN, json_pack("{ss ss}", "session", "s-1", "peer", "b"),
+					&pair[1], 1);
 	AUTO_JSON json_t *vm = rig_vm();
 
 	assert_true(json_equal(json_object_get(out, "config"), vm));

@@ -264,7 +264,8 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		RECEIVE(test_taken), RECEIVE(test_decided_once), RECEIVE(test_refused_when_complete),
-		RECEIVE(test_refused_while_it_arrives), RECEIVE(test_refused_between), RECEIVE(test_refused_twice_at_once),
+		RECEIVE(test_refused_while_it_arrives), RECEIVE(test_refused_between),
+		RECEIVE(test_refused_twice_at_once),
 		RECEIVE(test_mover_dies_while_it_arrives), RECEIVE(test_mover_dies_when_complete),
 		RECEIVE(test_restore_fails), RECEIVE(test_devices_fail), RECEIVE(test_domain_gone),
 		RECEIVE(test_unpause_fails), RECEIVE(test_who_may_come), RECEIVE(test_comes_home),

@@ -21,7 +21,7 @@ PACKAGES := gcc make libc6-dev pkg-config git ca-certificates \
 	libxen-dev libmbedtls-dev libmicrohttpd-dev libjansson-dev libsqlite3-dev libxxhash-dev libkmod-dev libnl-3-dev \
 	libnl-route-3-dev libseccomp-dev zlib1g-dev libzstd-dev libcmocka-dev python3-pytest \
 	qemu-system-x86 ovmf xorriso mtools grub-pc-bin grub-efi-amd64-bin grub-common cpio kmod zstd xz-utils \
-	binutils clang libclang-rt-14-dev
+	binutils clang libclang-rt-14-dev debootstrap e2fsprogs
 
 # ---- libraries of our own: layers, lowest first -------------------------------------------------
 BASE_SRC := \

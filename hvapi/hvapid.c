@@ -75,8 +75,12 @@ static void domd_changed(void *arg, const char *name)
 		if (strcmp(state, "unknown"))
 			json_object_set_new(h->states, name, json_string(state));
 	} else if (strcmp(was, state)) {
-		events_add(h->events, "vm.state", name, 0, json_pack("{ss ss}", "state", state, "was", was),
-			   "%s: %s -> %s", name, was, state);
+		/* Here to stay, for the status of a guest that ended goes with its hvdomd. */
+		const char *why = json_string_value(json_object_get(domds_status(h->domds, name), "reason")) ?: "";
+
+		events_add(h->events, "vm.state", name, 0,
+			   json_pack("{ss ss ss}", "state", state, "was", was, "reason", why),
+			   "%s: %s -> %s%s%s%s", name, was, state, *why ? " (" : "", why, *why ? ")" : "");
 		json_object_set_new(h->states, name, json_string(state));
 	}
 	if (v && v->place != VM_RECEIVING && !jobs_of_vm(h->jobs, name))

@@ -93,18 +93,9 @@ static void act_give_begin(struct proc *p, const struct mig_action *a)
 }
 
 PROC_ANSWER(throttle_answered, MIG_ACT_THROTTLE)
+PROC_ANSWER(commit_answered, MIG_ACT_GIVE_COMMIT)
 PROC_ANSWER(done_answered, MIG_ACT_GIVE_DONE)
 PROC_ANSWER(abort_answered, MIG_ACT_GIVE_ABORT)
-
-static void commit_answered(void *arg, const json_t *ok, const struct err *bad)
-{
-	struct proc *p = arg;
-
-	(void)ok;
-	if (!bad)
-		report_mark(&p->report, MARK_COMMITTED, clock_mono_ms());
-	proc_done(p, MIG_ACT_GIVE_COMMIT, bad);
-}
 
 static void act_throttle(struct proc *p, const struct mig_action *a)
 {

@@ -55,7 +55,7 @@ def test_live_and_replay(world):
     got = [s.next() for _ in listed["events"]]
     assert [g[2] for g in got] == listed["events"] and int(got[-1][0]) == listed["last"]
     world.post("/v1/vms/web1/pause")
-    assert s.next()[2]["data"] == {"state": "paused", "was": "running"}
+    assert s.next()[2]["data"] == {"state": "paused", "was": "running", "reason": ""}
     s.close()
     world.post("/v1/vms/web1/resume")
     assert world.get("/v1/host")["vms"]["running"] == 1

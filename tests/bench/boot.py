@@ -33,8 +33,8 @@ DOM0_STARTS = re.compile(rb"\(XEN\) Freed \d+kB init memory")
 READY = re.compile(rb"hvapi: ready\b")
 KERNEL_STARTS = re.compile(rb"Linux version ")
 LOGIN = re.compile(rb"login: ")
-# The kernel's first line must be seen when it is printed, not when the serial driver is up; little else is printed.
-APPEND = "root=/dev/vda ro console=ttyS0 earlycon=uart8250,io,0x3f8,115200 loglevel=6"
+# Debian's `quiet`, but for the kernel's first line, which must be seen when it is printed (a notice: loglevel 6).
+APPEND = "root=/dev/vda ro console=ttyS0 earlycon=uart8250,io,0x3f8,115200 loglevel=6 systemd.show_status=auto"
 LIMIT_S = 300
 LOOK_S = 0.01
 
@@ -53,7 +53,8 @@ def run(*argv, env=None):
 
 def mirror():
     """Where this machine's apt gets the release from."""
-    for line in run("apt-get", "indextargets", "--format", "$(CODENAME) $(REPO_URI)", "Created-By: Packages").split("\n"):
+    targets = run("apt-get", "indextargets", "--format", "$(CODENAME) $(REPO_URI)", "Created-By: Packages")
+    for line in targets.split("\n"):
         codename, _, uri = line.partition(" ")
         if codename == RELEASE:
             return uri
@@ -116,7 +117,8 @@ def boot_peer():
     log.unlink(missing_ok=True)
     argv = [qemu.QEMU, *qemu.machine(), "-display", "none", "-nodefaults", "-no-reboot", "-serial", f"file:{log}",
             "-kernel", KERNEL, "-initrd", INITRD, "-append", APPEND, *qemu.disk("root", DISK, "root")]
-    machine = subprocess.Popen([str(a) for a in argv], stdin=subprocess.DEVNULL)
+    with open(WORK / "qemu.log", "wb") as out:
+        machine = subprocess.Popen([str(a) for a in argv], stdin=subprocess.DEVNULL, stdout=out, stderr=out)
     try:
         start, end = seen_at(log, 0, (KERNEL_STARTS, LOGIN), lambda: machine.poll() is not None)
         return end - start

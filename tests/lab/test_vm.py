@@ -5,11 +5,12 @@ beneath them.  A guest that a test leaves running is the next one's.
 import pytest
 
 from cli import CliError, run as hvapi
-from vmhelp import (LUN1, Console, LogTail, api_answers, booted_anew, define, kill, put_boot_files, remove, show, silent,
-                    state_on, unit, wait_for, wait_state)
+from vmhelp import (LUN1, Console, LogTail, api_answers, booted_anew, define, guest_stat, kill, put_boot_files, remove,
+                    show, silent, state_on, unit, wait_for, wait_state)
 
 G1, PV, DISK = "10.77.0.10", "10.77.0.11", "10.77.0.20"
-ANSWER_S = 60
+FILL_S = 60
+MIB = 1 << 20
 CRASH_RESTART_MS = 11000        # a guest younger than 10 s that crashes is not restarted
 
 
@@ -21,7 +22,7 @@ def folder(lab, tmp_path_factory):
 
 
 def stat(hub, ip=G1):
-    return hub.guest(ip, "stat", timeout_s=ANSWER_S)
+    return guest_stat(hub, ip)
 
 
 def start_new(hub, folder, name, ip, **other):
@@ -66,6 +67,12 @@ def ended():
     wait_for("hvdomd to end", lambda: not unit("hv1", "domd/g1"))
 
 
+def why_it_ended():
+    """The reason of the last event that says how g1 came to have no domain; VMINFO forgets it with hvdomd."""
+    events = hvapi("hv1", "events", "--vm", "g1", "--limit", "10")["events"]
+    return [e["data"]["reason"] for e in events if e["type"] == "vm.state" and e["data"]["state"] == "stopped"][-1]
+
+
 def test_start_shows_what_runs(g1):
     v = show("hv1", "g1")
     assert v["state"] == "running" and v["domid"] > 0 and v["job"] is None
@@ -108,18 +115,24 @@ def test_reboot_by_the_guest(g1, hub):
     rebooted(hub, before)
 
 
+def free_bytes():
+    return hvapi("hv1", "host", "show")["data"]["free_bytes"]
+
+
 def test_save_and_restore(g1, hub):
-    hub.guest(G1, "fill 24", timeout_s=ANSWER_S)
-    before = now(hub)
+    hub.guest(G1, "fill 24", timeout_s=FILL_S)
+    before, free = now(hub), free_bytes()
     hvapi("hv1", "vm", "save", "g1")
     ended()
+    assert free_bytes() < free - 64 * MIB, "where is its memory?"
     assert show("hv1", "g1")["saved"] and silent(hub, G1)
     hvapi("hv1", "vm", "restore", "g1")
     assert stat(hub)["up_ms"] >= before["stat"]["up_ms"], "it booted instead"
-    check = hub.guest(G1, "check", timeout_s=ANSWER_S)
+    check = hub.guest(G1, "check", timeout_s=FILL_S)
     assert check["bad_pages"] == 0 and check["bad_words"] == 0, check
     v = show("hv1", "g1")
     assert v["state"] == "running" and not v["saved"] and v["generation"] == before["vm"]["generation"]
+    wait_for("the saved memory to leave the disk", lambda: free_bytes() > free - 16 * MIB)
     hvapi("hv1", "vm", "stop", "g1")
     ended()
     with pytest.raises(CliError) as e:
@@ -151,12 +164,13 @@ def test_shutdown(g1, hub):
 def test_poweroff_by_the_guest(g1, hub):
     hub.guest(G1, "poweroff")
     ended()
+    assert why_it_ended() == "the guest shut down"
 
 
 def test_crash_destroys(g1, hub):
     hub.guest(G1, "crash")
     ended()
-    assert "crashed" in show("hv1", "g1")["reason"]
+    assert why_it_ended() == "the guest crashed"
 
 
 def test_hvdomd_killed_then_moved_then_stopped(g1, hub):
@@ -179,7 +193,8 @@ def test_hvdomd_killed_then_moved_then_stopped(g1, hub):
 
 
 def test_boots_from_its_own_disk(folder, hub):
-    start_new(hub, folder, "d1", DISK, kernel=None, ramdisk=None, cmdline=None, disk=[f"{LUN1},raw,xvda,rw"])
+    start_new(hub, folder, "d1", DISK, kernel=None, ramdisk=None, cmdline=None, memory=192,
+              disk=[f"{LUN1},raw,xvda,rw"])
     assert show("hv1", "d1")["config"]["boot"] == "disk"
     before = {"stat": stat(hub, DISK)}
     hub.guest(DISK, "reboot")
@@ -189,7 +204,7 @@ def test_boots_from_its_own_disk(folder, hub):
 
 def test_pv_guest_saves_but_does_not_move(folder, hub):
     start_new(hub, folder, "p1", PV, type="pv")
-    hub.guest(PV, "fill 16", timeout_s=ANSWER_S)
+    hub.guest(PV, "fill 16", timeout_s=FILL_S)
     before = stat(hub, PV)
     with pytest.raises(CliError) as e:
         hvapi("hv1", "migrate", "p1", "--to", "hv2")
@@ -198,21 +213,17 @@ def test_pv_guest_saves_but_does_not_move(folder, hub):
     hvapi("hv1", "vm", "save", "p1")
     hvapi("hv1", "vm", "restore", "p1")
     assert stat(hub, PV)["up_ms"] >= before["up_ms"]
-    check = hub.guest(PV, "check", timeout_s=ANSWER_S)
+    check = hub.guest(PV, "check", timeout_s=FILL_S)
     assert check["bad_pages"] == 0 and check["bad_words"] == 0, check
     remove("hv1", "p1")
 
 
 def test_crash_restarts(folder, hub):
-    """Not at once after its start, which would go on for ever."""
     start_new(hub, folder, "g1", G1, on_crash="restart")
     wait_for("the guest to be old enough", lambda: stat(hub)["up_ms"] > CRASH_RESTART_MS)
     before = now(hub)
     hub.guest(G1, "crash")
     rebooted(hub, before)
-    hub.guest(G1, "crash")
-    ended()
-    assert "as soon as" in show("hv1", "g1")["reason"]
 
 
 def test_autostart_after_a_power_cut(folder, hub, lab):

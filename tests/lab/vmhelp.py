@@ -18,6 +18,7 @@ from places import CLI, GUEST, LabError
 WAIT_S = 90
 ANSWER_S = 60                   # a guest boots within that
 SILENT_S = 2
+BOOT_MS_MIN = 1000              # two boots are further apart than an answer is late
 STATUS_NET = 14                 # the CLI's exit status when the line to the host breaks
 LEAVE = b"\x1d"                 # Ctrl-] on a console
 LUN0, LUN1 = "/dev/disk/by-id/virtio-lun0", "/dev/disk/by-id/virtio-lun1"
@@ -113,13 +114,19 @@ def silent(hub, ip):
     return False
 
 
+def guest_stat(hub, ip, timeout_s=ANSWER_S):
+    """The guest's `stat`, and when it booted by this machine's clock."""
+    s = hub.guest(ip, "stat", timeout_s=timeout_s)
+    return {**s, "booted_ms": time.monotonic() * 1000 - s["up_ms"]}
+
+
 def booted_anew(hub, ip, before):
-    """The guest's `stat` once it answers again with less time behind it than `before`."""
-    def young():
+    """The guest's stat once it answers after another boot than that of the stat `before`."""
+    def anew():
         with contextlib.suppress(LabError):
-            s = hub.guest(ip, "stat", timeout_s=SILENT_S)
-            return s["up_ms"] < before["up_ms"] and s
-    return wait_for(f"the guest {ip} to boot again", young, ANSWER_S)
+            s = guest_stat(hub, ip, SILENT_S)
+            return s["booted_ms"] > before["booted_ms"] + BOOT_MS_MIN and s
+    return wait_for(f"the guest {ip} to boot again", anew, ANSWER_S)
 
 
 class Console:

@@ -33,19 +33,31 @@
 
 enum { UID_HVTLS = 101, UID_SYSTEM_MAX = 999 };
 
+/* Why the VM is in its state; NULL: nothing of it runs. */
+static const char *reason_of(struct hvapid *h, const char *vm)
+{
+	if (!strcmp(domds_state(h->domds, vm), "unknown"))
+		return "its hvdomd does not answer";
+	return json_string_value(json_object_get(domds_status(h->domds, vm), "reason"));
+}
+
 json_t *hvapid_vm_json(struct hvapid *h, const struct vm *v)
 {
 	const json_t *st = domds_status(h->domds, v->name);
 	const char *state = domds_state(h->domds, v->name);
 	const struct job *j = jobs_of_vm(h->jobs, v->name);
 	json_t *domid = json_object_get(st, "domid"), *since = json_object_get(st, "since_ms");
-	json_t *reason = json_object_get(st, "reason");
+	bool earlier = domds_idle(h->domds, v->name) && strcasecmp(js_get_text(st, "uuid"), v->uuid);
+
+	if (earlier)		/* an hvdomd that still holds the record of another VM of that name */
+		state = "stopped";
 	bool here = v->place == VM_HERE || strcmp(state, "stopped");
 
-	return json_pack("{ss ss ss sO? sI sb sO? sO? sb so so sO}", "name", v->name, "uuid", v->uuid, "state",
+	return json_pack("{ss ss ss sO? sI sb sO? ss? sb so so sO}", "name", v->name, "uuid", v->uuid, "state",
 			 here ? state : vm_place_name(v->place), "domid", domid, "generation",
-			 (json_int_t)v->generation, "autostart", v->autostart, "since_ms", since, "reason", reason,
-			 "saved", v->saved, "peer", v->peer[0] ? json_string(v->peer) : json_null(), "job",
+			 (json_int_t)v->generation, "autostart", v->autostart, "since_ms", since, "reason",
+			 reason_of(h, v->name), "saved", v->saved, "peer",
+			 v->peer[0] ? json_string(v->peer) : json_null(), "job",
 			 j ? json_sprintf("%lld", (long long)j->id) : json_null(), "config", v->config);
 }
 
@@ -76,7 +88,7 @@ static void domd_changed(void *arg, const char *name)
 			json_object_set_new(h->states, name, json_string(state));
 	} else if (strcmp(was, state)) {
 		/* Here to stay, for the status of a guest that ended goes with its hvdomd. */
-		const char *why = json_string_value(json_object_get(domds_status(h->domds, name), "reason")) ?: "";
+		const char *why = reason_of(h, name) ?: "";
 
 		events_add(h->events, "vm.state", name, 0,
 			   json_pack("{ss ss ss}", "state", state, "was", was, "reason", why),

@@ -45,7 +45,7 @@ int caps_drop(struct err *e)
 
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return err_sys(e, errno, "no_new_privs");
-	/* What execve of root's programs gives back comes from the bounding set.  EINVAL: the kernel's last was before. */
+	/* What execve of root's programs gives back comes from the bounding set, which ends with an error. */
 	for (unsigned c = 0; c < 64 && prctl(PR_CAPBSET_READ, c, 0, 0, 0) >= 0; c++)
 		if (!(keep >> c & 1) && prctl(PR_CAPBSET_DROP, c, 0, 0, 0) < 0)
 			return err_sys(e, errno, "drop capability %u", c);

@@ -133,7 +133,7 @@ void api_vms_undefine(struct req *r)
 	j = jobs_of_vm(r->h->jobs, v->name);
 	if (j) {
 		err_set(&e, ERR_BUSY, "job %lld (%s) holds VM '%s'", (long long)j->id, j->kind->name, v->name);
-	} else if (strcmp(state, "stopped")) {
+	} else if (!domds_idle(r->h->domds, v->name)) {
 		err_set(&e, ERR_STATE, "VM '%s' is %s", v->name, state);
 		err_remedy(&e, "stop it first: POST /v1/vms/%s/stop", v->name);
 	}

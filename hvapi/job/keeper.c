@@ -138,10 +138,9 @@ void keeper_dismiss(struct hvapid *h, const char *vm)
 {
 	AUTO_FREE char *unit = mem_printf("domd/%s", vm);
 	AUTO_JSON json_t *args = json_pack("{ss}", "unit", unit);
-	const char *state = domds_state(h->domds, vm);
 	struct err e = ERR_INIT;
 
-	if (!domds_has(h->domds, vm) || (strcmp(state, "stopped") && strcmp(state, "refused")))
+	if (!domds_has(h->domds, vm) || !domds_idle(h->domds, vm))
 		return;
 	if (ctl_link_send(&h->hvinit, HVINIT_STOP, args, NULL, 0, ignore_answer, NULL, &e) < 0)
 		log_fail(&e, "hvdomd of %s stays", vm);

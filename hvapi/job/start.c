@@ -72,7 +72,7 @@ int start_allowed(struct hvapid *h, struct vm *v, bool restore, struct err *e)
 			*v->peer ? " at " : "", v->peer);
 		return err_remedy(e, "run it there, or move it back from there");
 	}
-	if (strcmp(state, "stopped")) {
+	if (!domds_idle(h->domds, v->name)) {
 		err_set(e, ERR_STATE, "VM '%s' is %s", v->name, state);
 		return err_remedy(e, "stop it first");
 	}
@@ -179,7 +179,7 @@ static void on_domd(struct job *j)
 		succeed(j);
 		return;
 	}
-	if (!strcmp(state, "stopped") && s->asks++ < ASKS_MAX) {
+	if (domds_idle(j->h->domds, j->vm) && s->asks++ < ASKS_MAX) {
 		ask(j);
 		return;
 	}

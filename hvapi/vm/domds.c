@@ -197,6 +197,13 @@ const char *domds_state(const struct domds *d, const char *vm)
 	return state && (!strcmp(state, "away") || !strcmp(state, "refused")) ? "stopped" : "unknown";
 }
 
+bool domds_idle(const struct domds *d, const char *vm)
+{
+	const char *state = domds_state(d, vm);
+
+	return !strcmp(state, "stopped") || !strcmp(state, "away") || !strcmp(state, "refused");
+}
+
 char *domds_path(const struct domds *d, const char *vm)
 {
 	return mem_printf("%s/%s.sock", d->dir, vm);

@@ -35,6 +35,9 @@ bool domds_up(const struct domds *d, const char *vm);
 const json_t *domds_status(const struct domds *d, const char *vm);
 /* STATUS.state; "stopped" without hvdomd or domain, "unknown" while it does not answer. */
 const char *domds_state(const struct domds *d, const char *vm);
+/* No domain of that name is here: "stopped", or what is left of one that moved away or never came.  That may be an
+ * earlier VM of the name; whether this one may be made is for the owner record to say. */
+bool domds_idle(const struct domds *d, const char *vm);
 /* Path of its socket; caller frees. */
 char *domds_path(const struct domds *d, const char *vm) MUSTUSE;
 

@@ -34,6 +34,7 @@ class Domd:
             with open(path) as f:
                 rec = json.load(f)
             self.uuid, self.generation, self.peer = rec["uuid"], rec["generation"], rec["peer"]
+            self.state = "away" if rec["owner"] == "away" else "none"
         self.console, self.console_far = socket.socketpair()
         verbs = {v: self.plain(s) for v, s in (("pause", "paused"), ("unpause", "running"), ("shutdown", "running"),
                                                ("reboot", "running"))}
@@ -50,7 +51,7 @@ class Domd:
         record_save(f"{self.world.data}/vm/{self.vm}/owner.json", rec)
 
     def status(self, _args=None, _fds=None):
-        return {"vm": self.vm, "uuid": self.uuid, "state": self.state, "domid": 7 if self.state != "none" else -1,
+        return {"vm": self.vm, "uuid": self.uuid, "state": self.state, "domid": 7 if self.state not in ("none", "away") else -1,
                 "generation": self.generation, "since_ms": int(time.time() * 1000), "reason": ""}
 
     def enter(self, state):

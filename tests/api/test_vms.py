@@ -165,6 +165,21 @@ def test_owner_record_decides(world):
     assert world.ask("DELETE", "/v1/vms/web1").status == 204
 
 
+def test_a_new_vm_of_the_name_of_one_that_moved_away(world):
+    """The record of the old one stays; hvdomd tells its state until the new one is made."""
+    world.define()
+    world.run_vm()
+    domd = world.unit("domd/web1")
+    world.post("/v1/vms/web1/stop")
+    until(lambda: not world.hvinit.units.get("domd/web1"), "hvdomd to end")
+    domd.record("away", peer="hv2")
+    assert world.ask("DELETE", "/v1/vms/web1").status == 204
+    world.define(uuid="99999999-2222-3333-4444-555555555555")
+    assert world.state() == "stopped"
+    world.run_vm()
+    assert world.state() == "running"
+
+
 def test_autostart_after_boot_only(fresh):
     fresh.start()
     fresh.define()

@@ -16,7 +16,7 @@ from cli import CliError, run as hvapi
 from places import CLI, GUEST, LabError
 
 WAIT_S = 90
-ANSWER_S = 60                   # a guest boots within that
+ANSWER_S = 90                   # a guest boots within that, also by GRUB under emulation
 SILENT_S = 2
 BOOT_MS_MIN = 1000              # two boots are further apart than an answer is late
 STATUS_NET = 14                 # the CLI's exit status when the line to the host breaks

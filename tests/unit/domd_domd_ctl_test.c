@@ -140,6 +140,20 @@ static void test_take_too_soon(void **state)
 	mover_dies(&m);
 }
 
+/* What is not there any more must not be taken: the source would destroy the last copy.  Nobody told hvdomd yet. */
+static void test_take_of_nothing(void **state)
+{
+	struct box *b = *state;
+	struct mover m;
+
+	received(b, &m);
+	fake_set_life(&b->x, LIFE_GONE);
+	assert_int_equal(box_ask(b, DOMD_TAKE, session("s1")), ERR_STATE);
+	assert_int_equal(box_ask(b, DOMD_REFUSE, session("s1")), ERR_NONE);
+	owner_is(b, "refused");
+	mover_dies(&m);
+}
+
 static void test_take_without_disk(void **state)
 {
 	struct box *b = *state;
@@ -282,6 +296,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		BOX_TEST(test_take_too_soon),
+		BOX_TEST(test_take_of_nothing),
 		BOX_TEST(test_take_without_disk),
 		BOX_TEST(test_refuse),
 		BOX_TEST(test_refuse_in_stream),

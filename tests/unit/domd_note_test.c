@@ -115,6 +115,23 @@ static void test_throttle_survives(void **state)
 	assert_int_equal(b->x.cap, 150);
 }
 
+/* The record was changed, but not the cap yet. */
+static void test_cap_left_over(void **state)
+{
+	struct box *b = *state;
+	struct err e = ERR_INIT;
+
+	created(b);
+	box_halt(b);
+	b->d.note.capped = true;
+	b->d.note.cap = 150;
+	assert_int_equal(note_save(&b->d.note, &e), 0);
+	b->x.cap = 5;
+	box_boot(b);
+	assert_int_equal(b->x.cap, 150);
+	assert_int_equal(access(b->d.note.path, F_OK), -1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -122,6 +139,7 @@ int main(void)
 		BOX_TEST(test_found_half_built),
 		BOX_TEST(test_throttle),
 		BOX_TEST(test_throttle_survives),
+		BOX_TEST(test_cap_left_over),
 	};
 
 	return check_main(tests);

@@ -51,8 +51,8 @@ class Domd:
         record_save(f"{self.world.data}/vm/{self.vm}/owner.json", rec)
 
     def status(self, _args=None, _fds=None):
-        return {"vm": self.vm, "uuid": self.uuid, "state": self.state, "domid": 7 if self.state not in ("none", "away") else -1,
-                "generation": self.generation, "since_ms": int(time.time() * 1000), "reason": ""}
+        domid = -1 if self.state in ("none", "away") else 7
+        return {"vm": self.vm, "uuid": self.uuid, "state": self.state, "domid": domid, "generation": self.generation, "since_ms": int(time.time() * 1000), "reason": ""}
 
     def enter(self, state):
         self.state = state

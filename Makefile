@@ -282,6 +282,7 @@ $(eval $(call program,lab-hub,$(LAB_HUB_SRC)))
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
+.SECONDARY:
 .PHONY: all help deps iso check test tests-built sim fuzz tidy demo lab clean bench-migrate bench-boot bench-codec
 
 all: $(PROGRAMS:%=$B/bin/%)

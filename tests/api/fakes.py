@@ -52,7 +52,8 @@ class Domd:
 
     def status(self, _args=None, _fds=None):
         domid = -1 if self.state in ("none", "away") else 7
-        return {"vm": self.vm, "uuid": self.uuid, "state": self.state, "domid": domid, "generation": self.generation, "since_ms": int(time.time() * 1000), "reason": ""}
+        return {"vm": self.vm, "uuid": self.uuid, "state": self.state, "domid": domid,
+                "generation": self.generation, "since_ms": int(time.time() * 1000), "reason": ""}
 
     def enter(self, state):
         self.state = state

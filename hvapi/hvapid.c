@@ -187,7 +187,7 @@ static void autostart(struct hvapid *h, const char *boot_id)
 		if (!v->autostart || v->place != VM_HERE || jobs_of_vm(h->jobs, v->name))
 			continue;
 		if (start_allowed(h, v, false, &e) < 0 ||
-		    jobs_add(h->jobs, &job_start, v->name, "autostart", "", NULL, &j, &e) < 0)
+		    jobs_add(h->jobs, v->saved ? &job_restore : &job_start, v->name, "autostart", "", NULL, &j, &e) < 0)
 			log_fail(&e, "autostart of %s", v->name);
 	}
 }

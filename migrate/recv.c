@@ -32,6 +32,7 @@ struct receiver {
 	uint32_t cache_pages;
 	int alive_fd;			/* hvdomd holds the other end: our death refuses */
 	bool check_only;
+	bool rejected;			/* hvdomd would not even begin to receive */
 };
 
 /* ---- checks ---- */
@@ -140,6 +141,8 @@ static void act_check(struct proc *p, const struct mig_action *a)
 	}
 	snprintf(p->session.vm, sizeof(p->session.vm), "%s", json_string_value(json_object_get(
 		 json_object_get(r->offer, "vm"), "name")) ?: "");
+	snprintf(p->session.uuid, sizeof(p->session.uuid), "%s", json_string_value(json_object_get(
+		 json_object_get(r->offer, "vm"), "uuid")) ?: "");
 	r->set->check(r->offer, p->report.problems);
 	if (ask_hvapid(p, &e) < 0)
 		check_over(p, &e);
@@ -174,6 +177,7 @@ static void receive_answered(void *arg, const json_t *ok, const struct err *bad)
 	struct receiver *r = p->own;
 
 	if (bad) {
+		r->rejected = bad->code == ERR_REFUSED || bad->code == ERR_EXISTS || bad->code == ERR_STATE;
 		proc_event(p, &(struct mig_event){ .kind = MIG_EV_RECEIVE_FAILED, .err = bad });
 		return;
 	}
@@ -273,6 +277,11 @@ static void act_refuse(struct proc *p, const struct mig_action *a)
 
 	(void)a;
 	stop_loading(r);
+	/* Only this process can say take, and hvdomd refuses by itself when it goes: nothing to undo is nothing to ask. */
+	if (r->rejected) {
+		proc_done(p, MIG_ACT_REFUSE, NULL);
+		return;
+	}
 	proc_domd(p, DOMD_REFUSE, json_pack("{s:s}", "session", p->session.session), NULL, 0, refuse_answered);
 }
 
@@ -283,9 +292,8 @@ static void act_look(struct proc *p, const struct mig_action *a)
 	struct err e = ERR_INIT;
 	int rc = owner_look(p->data_dir, a->msg.vm, &o, &e);
 
-	/* Another VM has the name by now.  Its generation went on from ours, so only one that did not grow tells. */
-	if (*a->msg.uuid && o.owner != MIG_OWNER_NONE && strcasecmp(o.uuid, a->msg.uuid) &&
-	    o.generation > a->msg.generation)
+	/* Another VM has the name by now: its record says nothing of this one. */
+	if (o.owner != MIG_OWNER_NONE && strcasecmp(o.uuid, a->msg.uuid))
 		o = (struct owner_seen){ .owner = MIG_OWNER_NONE };
 
 	snprintf(p->session.vm, sizeof(p->session.vm), "%s", a->msg.vm);

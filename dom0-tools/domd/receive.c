@@ -216,12 +216,12 @@ static int may_receive(const struct domd *d, const struct owner *next, struct er
 			       owner_name(d->owner.word));
 	if (holds_name(d, next->uuid))
 		return err_set(e, ERR_EXISTS, "'%s' is %s on this host", d->vm, owner_name(d->owner.word));
-	if (next->generation >= d->owner.generation + (back ? 1 : 0))
+	/* Generations of another VM that had the name say nothing of this one. */
+	if (strcasecmp(d->owner.uuid, next->uuid) || next->generation >= d->owner.generation + (back ? 1 : 0))
 		return 0;
-	err_set(e, ERR_REFUSED, "'%s' comes with generation %llu, this host knows generation %llu%s", d->vm,
-		(unsigned long long)next->generation, (unsigned long long)d->owner.generation,
-		strcasecmp(d->owner.uuid, next->uuid) ? " of another VM of that name" : "");
-	return err_remedy(e, "rename the VM if it is a new one; a copy that is older must not run");
+	err_set(e, ERR_REFUSED, "'%s' comes with generation %llu, this host knows generation %llu", d->vm,
+		(unsigned long long)next->generation, (unsigned long long)d->owner.generation);
+	return err_remedy(e, "a copy that is older must not run; undefine it where it comes from");
 }
 
 static int read_receive(struct domd *d, const json_t *in, struct owner *next, json_t **config, struct err *e)

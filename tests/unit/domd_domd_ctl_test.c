@@ -290,6 +290,7 @@ static void test_busy_while_receiving(void **state)
 	said_is(b, "restore:receiving");
 	mover_dies(&m);
 	wait_owner(b, "refused");
+	wait_end(b);
 }
 
 int main(void)

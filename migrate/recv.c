@@ -277,7 +277,8 @@ static void act_refuse(struct proc *p, const struct mig_action *a)
 
 	(void)a;
 	stop_loading(r);
-	/* Only this process can say take, and hvdomd refuses by itself when it goes: nothing to undo is nothing to ask. */
+	/* Only this process can say take, and hvdomd refuses by itself when it goes: nothing to undo is nothing to
+	 * ask. */
 	if (r->rejected) {
 		proc_done(p, MIG_ACT_REFUSE, NULL);
 		return;

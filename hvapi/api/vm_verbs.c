@@ -56,7 +56,8 @@ static void start(struct req *r, const struct job_kind *kind)
 
 	if (!v || !no_members(r))
 		return;
-	/* What was saved goes on where it was: a fresh start beside it would leave memory that no longer fits the disks. */
+	/* What was saved goes on where it was: a fresh start beside it would leave memory that no longer fits the
+	 * disks. */
 	if (v->saved && kind == &job_start)
 		kind = &job_restore;
 	if (!jobs_of_vm(r->h->jobs, v->name) && start_allowed(r->h, v, kind == &job_restore, &e) < 0)

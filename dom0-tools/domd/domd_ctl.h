@@ -36,7 +36,7 @@
  *
  *   Only here and giving may run the guest.  receive is possible from none, away and refused; create from none and
  *   here.  For a VM with another UUID (a new one under an old name) receive also from here without a domain, create
- *   also from away and refused.  The generation never falls; receive of a VM that was away must bring a higher one.
+ *   also from away and refused.  The generation never falls for one UUID; a VM that was away comes with a higher one.
  *   After a reboot giving counts as here.
  */
 #ifndef DOMD_DOMD_CTL_H

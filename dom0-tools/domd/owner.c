@@ -117,7 +117,7 @@ static bool may_enter(const struct owner *o, enum owner_word to, const struct ow
 
 int owner_enter(struct owner *o, enum owner_word to, const struct owner *next, const char *why, struct err *e)
 {
-	if (next->generation < o->generation)
+	if (next->generation < o->generation && !strcasecmp(o->uuid, next->uuid))
 		return err_set(e, ERR_STATE, "generation %llu of '%s' is older than %llu",
 			       (unsigned long long)next->generation, o->vm, (unsigned long long)o->generation);
 	if (!may_enter(o, to, next))

@@ -32,7 +32,7 @@ const char *owner_name(enum owner_word w);
 MUSTUSE int owner_load(const char *data_dir, const char *vm, struct owner *out, struct err *e);
 
 /* Writes the new word with the members of `next` (vm and path stay).  ERR_STATE for a way that the drawing does not
- * have, or a generation that falls; o is as before on failure.  Durable on success. */
+ * have, or a generation that falls for one UUID; o is as before on failure.  Durable on success. */
 MUSTUSE int owner_enter(struct owner *o, enum owner_word to, const struct owner *next, const char *why, struct err *e);
 
 /* Copies a text of a request into a member; ERR_LIMIT naming the key if it does not fit. */

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/clock.h"
 #include "base/fd.h"
@@ -59,7 +60,7 @@ int domd_claim(struct domd *d, const json_t *in, const char *why, struct err *e)
 			*d->owner.peer ? ", other host: " : "", d->owner.peer);
 		return err_remedy(e, "hvapi migrate resolve %s, or start it where it is", d->vm);
 	}
-	if (next.generation < d->owner.generation)
+	if (next.generation < d->owner.generation && !strcasecmp(d->owner.uuid, next.uuid))
 		next.generation = d->owner.generation;
 	return domd_keep_config(d, config, e) < 0 ? -1 : owner_enter(&d->owner, OWNER_HERE, &next, why, e);
 }

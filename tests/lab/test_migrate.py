@@ -76,15 +76,12 @@ def g1(files, hub):
         wait_for(f"the API of {h}", lambda: api_answers(h))     # noqa: B023
         wait_for("jobs to end", lambda: not [j for j in hvapi(h, "job", "list")["jobs"]     # noqa: B023
                                              if j["state"] in ("queued", "running")])
-        if state_on(h) in ("running", "paused", "crashed"):
-            hvapi(h, "vm", "stop", "g1")
-        if state_on(h) != "none" and h == "hv2":
-            hvapi(h, "vm", "undefine", "g1")
-    if state_on("hv1") == "away":
-        hvapi("hv1", "vm", "undefine", "g1")
+    if state_on("hv2") == "running":
+        hvapi("hv2", "migrate", "g1", "--to", "hv1")
     if state_on("hv1") == "none":
         hvapi("hv1", "vm", "define", files)
-    hvapi("hv1", "vm", "start", "g1")
+    if state_on("hv1") != "running":
+        hvapi("hv1", "vm", "start", "g1")
     guest_answers(hub)
     yield "g1"
     hub.heal()
@@ -155,6 +152,8 @@ def test_there_and_back_with_everything_intact(g1, hub):
 
 def test_check_says_what_is_wrong(g1, files):
     assert hvapi("hv1", "migrate", "check", "g1", "--to", "hv2")["ok"]
+    if state_on("hv2") == "away":
+        hvapi("hv2", "vm", "undefine", "g1")
     hvapi("hv2", "vm", "define", files)
     with pytest.raises(CliError) as e:
         hvapi("hv1", "migrate", "check", "g1", "--to", "hv2")

@@ -251,7 +251,6 @@ static void test_receive_refused(void **state)
 		{ "away", 6, FAKE_UUID, ERR_REFUSED },
 		{ "refused", 6, FAKE_UUID, ERR_REFUSED },
 		{ "here", 4, FAKE_UUID, ERR_EXISTS },
-		{ "here", 6, OTHER_UUID, ERR_REFUSED },
 		{ "in-doubt", 4, FAKE_UUID, ERR_EXISTS },
 		{ "in-doubt", 4, OTHER_UUID, ERR_EXISTS },
 	};
@@ -267,6 +266,26 @@ static void test_receive_refused(void **state)
 				  vm_of("../g1", FAKE_UUID), "generation", 5), ERR_USAGE);
 	assert_int_equal(box_ask(b, DOMD_RECEIVE, args_of("s1", FAKE_UUID, 5)), ERR_USAGE);	/* no descriptors */
 	said_is(b, "");
+}
+
+/* The generation of the VM that had the name says nothing of this one. */
+static void test_new_vm_under_old_name(void **state)
+{
+	static const char *const words[] = { "here", "away", "refused" };
+	struct box *b = *state;
+	struct mover m;
+
+	for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+		fake_set_life(&b->x, LIFE_GONE);
+		set_record(b, words[i], 9);
+		receive_as(b, &m, args_of("s1", OTHER_UUID, 5));
+		stream(&m, "whole");
+		stream_end(&m);
+		wait_answer(&m, ERR_NONE);
+		assert_int_equal(box_ask(b, DOMD_TAKE, session("s1")), ERR_NONE);
+		assert_int_equal(generation_of(b), 6);
+		mover_dies(&m);
+	}
 }
 
 static void test_busy_while_receiving(void **state)
@@ -304,6 +323,7 @@ int main(void)
 		BOX_TEST(test_crash_ready),
 		BOX_TEST(test_stream_ends_early),
 		BOX_TEST(test_receive_refused),
+		BOX_TEST(test_new_vm_under_old_name),
 		BOX_TEST(test_busy_while_receiving),
 	};
 

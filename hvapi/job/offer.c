@@ -71,17 +71,19 @@ static void check_generation(struct hvapid *h, const struct vm *same, const char
 	const char *rec_uuid = "";
 	uint64_t known = same && !strcasecmp(same->uuid, uuid) ? same->generation : 0, recorded = 0;
 	struct err e = ERR_INIT;
+	bool refused = false;
 
 	if (registry_owner(h->registry, name, &rec, &e) < 0) {
 		if (e.code != ERR_NOT_FOUND)
 			offer_problem(out, "owner-record", "error",
 				      "restore or remove the record on the other host", "%s", e.detail);
 	} else if (js_text(rec, "uuid", &rec_uuid, &e) == 0 && !strcasecmp(rec_uuid, uuid) &&
-		   js_u64(rec, "generation", INT64_MAX, &recorded, &e) == 0 && recorded > known &&
-		   strcmp(js_get_text(rec, "owner"), "refused")) {
-		known = recorded;
+		   js_u64(rec, "generation", INT64_MAX, &recorded, &e) == 0) {
+		/* A move that was refused leaves the generation that it came with: the next try brings it again. */
+		refused = !strcmp(js_get_text(rec, "owner"), "refused");
+		known = recorded > known ? recorded : known;
 	}
-	if (known && generation <= known)
+	if (known && generation < known + (refused ? 0 : 1))
 		offer_problem(out, "generation-old", "error", "this copy is stale: do not run it; undefine it",
 			      "generation %llu of '%s' is not newer than %llu, which the other host has seen",
 			      (unsigned long long)generation, name, (unsigned long long)known);

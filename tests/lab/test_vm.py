@@ -192,7 +192,6 @@ def test_hvdomd_killed_then_moved_then_stopped(g1, hub):
     hvapi("hv1", "vm", "undefine", "g1")
 
 
-@pytest.mark.skip(reason="not yet seen to pass in the lab: docs/open.md")
 def test_boots_from_its_own_disk(folder, hub):
     start_new(hub, folder, "d1", DISK, kernel=None, ramdisk=None, cmdline=None, memory=192,
               disk=[f"{LUN1},raw,xvda,rw"])
@@ -216,7 +215,6 @@ def test_pv_guest_saves_but_does_not_move(folder, hub):
     remove("hv1", "p1")
 
 
-@pytest.mark.skip(reason="not yet seen to pass in the lab: docs/open.md")
 def test_crash_restarts(folder, hub):
     start_new(hub, folder, "g1", G1, on_crash="restart")
     wait_for("the guest to be old enough", lambda: stat(hub)["up_ms"] > CRASH_RESTART_MS)
@@ -225,7 +223,6 @@ def test_crash_restarts(folder, hub):
     rebooted(hub, before)
 
 
-@pytest.mark.skip(reason="not yet seen to pass in the lab: docs/open.md")
 def test_autostart_after_a_power_cut(folder, hub, lab):
     for host in ("hv1", "hv2"):
         remove(host, "g1")

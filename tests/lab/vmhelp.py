@@ -32,7 +32,7 @@ def cfg(name, ip, **other):
     return f"name='{name}'\n" + "".join(f"{k}={v!r}\n" for k, v in keys.items() if v is not None)
 
 
-def wait_for(what, fn, limit_s=WAIT_S):
+def wait_for(what, fn, limit_s=WAIT_S, look_s=0.2):
     """The first true value of fn."""
     end = time.monotonic() + limit_s
     while True:
@@ -40,7 +40,7 @@ def wait_for(what, fn, limit_s=WAIT_S):
         if value:
             return value
         assert time.monotonic() < end, f"waited {limit_s} s for {what}"
-        time.sleep(0.2)
+        time.sleep(look_s)
 
 
 def api_answers(host):

@@ -37,16 +37,19 @@ static const struct opt opts[] = {
 	{ NULL, OPT_FLAG, NULL, NULL, NULL },
 };
 
-/* The descriptor hvinit passed, or -1 when it passed none. */
-static int link_fd(void)
+/* The descriptor hvinit passed, -1 when it passed none.  Looked at before this process opens anything, or its own
+ * first descriptor would be taken for it. */
+static int link_fd;
+
+static void find_link(void)
 {
-	return fcntl(LINK_FD, F_SETFD, FD_CLOEXEC) == 0 ? LINK_FD : -1;
+	link_fd = fcntl(LINK_FD, F_SETFD, FD_CLOEXEC) == 0 ? LINK_FD : -1;
 }
 
 static int run_send(struct loop *loop, const json_t *spec)
 {
 	struct send_setup set = {
-		.run_dir = opt_run, .data_dir = opt_data, .session = opt_session, .spec = spec, .link_fd = link_fd(),
+		.run_dir = opt_run, .data_dir = opt_data, .session = opt_session, .spec = spec, .link_fd = link_fd,
 		.make_xen = xen_save_make, .offer_facts = facts_offer,
 	};
 
@@ -57,7 +60,7 @@ static int run_receive(struct loop *loop, const json_t *spec)
 {
 	struct err e = ERR_INIT;
 	struct recv_setup set = {
-		.run_dir = opt_run, .data_dir = opt_data, .unit = opt_session, .link_fd = link_fd(),
+		.run_dir = opt_run, .data_dir = opt_data, .unit = opt_session, .link_fd = link_fd,
 		.check = facts_check,
 	};
 
@@ -103,6 +106,7 @@ int main(int argc, char **argv)
 	struct err e = ERR_INIT;
 	int n_args;
 
+	find_link();
 	signal(SIGPIPE, SIG_IGN);
 	log_init("hvmigrate", LOG_INFO);
 	if (opt_parse(opts, argc, argv, &n_args, &e) < 0 || n_args != 1) {

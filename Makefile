@@ -20,8 +20,8 @@ PYTEST := /usr/bin/python3 -m pytest -q -p no:cacheprovider
 PACKAGES := gcc make libc6-dev pkg-config git ca-certificates \
 	libxen-dev libmbedtls-dev libmicrohttpd-dev libjansson-dev libsqlite3-dev libxxhash-dev libkmod-dev libnl-3-dev \
 	libnl-route-3-dev libseccomp-dev zlib1g-dev libzstd-dev libcmocka-dev python3-pytest \
-	qemu-system-x86 ovmf xorriso mtools grub-pc-bin grub-efi-amd64-bin grub-common cpio kmod zstd xz-utils \
-	binutils clang libclang-rt-14-dev debootstrap e2fsprogs
+	qemu-system-x86 qemu-utils ovmf xorriso mtools grub-pc-bin grub-efi-amd64-bin grub-common cpio kmod zstd xz-utils \
+	binutils clang libclang-rt-14-dev debootstrap e2fsprogs liburing-dev
 
 # ---- libraries of our own: layers, lowest first -------------------------------------------------
 BASE_SRC := \
@@ -51,7 +51,38 @@ LINK_SRC := \
 	dom0-tools/link/stream.c \
 	dom0-tools/link/tls.c
 
+DISK_SRC := \
+	dom0-tools/disk/blob.c \
+	dom0-tools/disk/crc32c.c \
+	dom0-tools/disk/disk.c \
+	dom0-tools/disk/formats.c \
+	dom0-tools/disk/raw.c \
+	dom0-tools/disk/vhd.c \
+	dom0-tools/disk/vhd_alloc.c \
+	dom0-tools/disk/vhd_check.c \
+	dom0-tools/disk/vhd_create.c \
+	dom0-tools/disk/vhd_find.c \
+	dom0-tools/disk/vhd_fmt.c \
+	dom0-tools/disk/vhd_load.c \
+	dom0-tools/disk/vhd_map.c \
+	dom0-tools/disk/vhd_resize.c \
+	dom0-tools/disk/vhdx.c \
+	dom0-tools/disk/vhdx_alloc.c \
+	dom0-tools/disk/vhdx_bat.c \
+	dom0-tools/disk/vhdx_check.c \
+	dom0-tools/disk/vhdx_create.c \
+	dom0-tools/disk/vhdx_fmt.c \
+	dom0-tools/disk/vhdx_head.c \
+	dom0-tools/disk/vhdx_log.c \
+	dom0-tools/disk/vhdx_map.c \
+	dom0-tools/disk/vhdx_meta.c \
+	dom0-tools/disk/vhdx_resize.c \
+	dom0-tools/disk/vhdx_txn.c
+
 XEN_SRC := \
+	dom0-tools/xen/blkif_fmt.c \
+	dom0-tools/xen/evtchn.c \
+	dom0-tools/xen/gnt.c \
 	dom0-tools/xen/xdev.c \
 	dom0-tools/xen/xhost.c \
 	dom0-tools/xen/xl_build.c \
@@ -60,6 +91,20 @@ XEN_SRC := \
 	dom0-tools/xen/xl_dom.c \
 	dom0-tools/xen/xs.c \
 	dom0-tools/xen/xsave.c
+
+FEED_SRC := \
+	dom0-tools/feed/act_log.c \
+	dom0-tools/feed/act_log_file.c \
+	dom0-tools/feed/act_log_fmt.c \
+	dom0-tools/feed/act_log_io.c \
+	dom0-tools/feed/consumer.c \
+	dom0-tools/feed/dirty_map.c \
+	dom0-tools/feed/feed.c \
+	dom0-tools/feed/feed_client.c \
+	dom0-tools/feed/feed_proto.c \
+	dom0-tools/feed/feed_server.c \
+	dom0-tools/feed/ring.c \
+	dom0-tools/feed/ring_read.c
 
 NET_SRC := \
 	dom0-tools/net/announce.c \
@@ -212,6 +257,28 @@ HVAPI_SRC := \
 	hvapi/cli/table.c \
 	hvapi/cli/main.c
 
+HVBLKD_SRC := \
+	dom0-tools/blkd/bufpool.c \
+	dom0-tools/blkd/meta.c \
+	dom0-tools/blkd/nbd.c \
+	dom0-tools/blkd/nbd_msg.c \
+	dom0-tools/blkd/nbd_opt.c \
+	dom0-tools/blkd/nbd_recv.c \
+	dom0-tools/blkd/nbd_send.c \
+	dom0-tools/blkd/nbd_status.c \
+	dom0-tools/blkd/overlap.c \
+	dom0-tools/blkd/queue.c \
+	dom0-tools/blkd/queue_flush.c \
+	dom0-tools/blkd/queue_io.c \
+	dom0-tools/blkd/sandbox.c \
+	dom0-tools/blkd/serve.c \
+	dom0-tools/blkd/throttle.c \
+	dom0-tools/blkd/main.c
+
+# The Xen half of hvblkd so far: only unit tests link it.
+BLKIF_SRC := \
+	dom0-tools/blkd/blkif_ring.c
+
 SIM_MIGRATE_SRC := \
 	migrate/mig_policy.c \
 	migrate/mig_wire.c \
@@ -227,6 +294,12 @@ SIM_MIGRATE_SRC := \
 	tests/sim/world.c \
 	tests/sim/main.c
 
+# Power cuts under disk images.
+CUTS_SRC := \
+	tests/cuts/cut_blob.c \
+	tests/cuts/cut_model.c \
+	tests/cuts/cuts.c
+
 LAB_HUB_SRC := \
 	tests/lab/ask.c \
 	tests/lab/frames.c \
@@ -239,10 +312,12 @@ PROGRAMS := $(strip \
 	$(if $(HVHOTPLUG_SRC),hvhotplug) \
 	$(if $(HVTLS_SRC),hvtls) \
 	$(if $(HVDOMD_SRC),hvdomd) \
+	$(if $(HVBLKD_SRC),hvblkd) \
 	$(if $(HVMIGRATE_SRC),hvmigrate) \
 	$(if $(HVAPID_SRC),hvapid) \
 	$(if $(HVAPI_SRC),hvapi) \
 	$(if $(SIM_MIGRATE_SRC),sim-migrate) \
+	cuts \
 	lab-hub)
 
 # ---- tests: tests/unit/NAME_test.c each -----------------------------------------------------------
@@ -250,15 +325,17 @@ UNIT := $(sort $(patsubst tests/unit/%_test.c,%,$(wildcard tests/unit/*_test.c))
 
 # ---- how things are built ---------------------------------------------------------------------------
 # --as-needed keeps out of each program the libraries it does not call.
-LIBS := -lxenlight -lxlutil -lxenguest -lxenctrl -lxenstore -lxentoollog -lxencall \
+LIBS := -lxenlight -lxlutil -lxenguest -lxenctrl -lxenstore -lxentoollog -lxencall -lxengnttab -lxenevtchn \
 	-lmbedtls -lmbedx509 -lmbedcrypto -lmicrohttpd -lsqlite3 -ljansson -lkmod -lnl-route-3 -lnl-3 \
-	-lseccomp -lzstd -lz -lpthread
+	-lseccomp -luring -lzstd -lz -lpthread
 
 obj = $(patsubst %.c,$B/obj/%.o,$(1))
-LAYERS := $B/lib/libnet.a $B/lib/libxen.a $B/lib/liblink.a $B/lib/libbase.a
+LAYERS := $B/lib/libfeed.a $B/lib/libnet.a $B/lib/libxen.a $B/lib/libdisk.a $B/lib/liblink.a $B/lib/libbase.a
 $B/lib/libbase.a: $(call obj,$(BASE_SRC))
 $B/lib/liblink.a: $(call obj,$(LINK_SRC))
+$B/lib/libdisk.a: $(call obj,$(DISK_SRC))
 $B/lib/libxen.a: $(call obj,$(XEN_SRC))
+$B/lib/libfeed.a: $(call obj,$(FEED_SRC))
 $B/lib/libnet.a: $(call obj,$(NET_SRC))
 
 # program NAME SOURCES: build/bin/NAME, and an archive of all but its main.c for unit tests.
@@ -274,16 +351,21 @@ $(eval $(call program,hvinit,$(HVINIT_SRC)))
 $(eval $(call program,hvhotplug,$(HVHOTPLUG_SRC)))
 $(eval $(call program,hvtls,$(HVTLS_SRC)))
 $(eval $(call program,hvdomd,$(HVDOMD_SRC)))
+$(eval $(call program,hvblkd,$(HVBLKD_SRC)))
 $(eval $(call program,hvmigrate,$(HVMIGRATE_SRC)))
 $(eval $(call program,hvapid,$(HVAPID_SRC)))
 $(eval $(call program,hvapi,$(HVAPI_SRC)))
 $(eval $(call program,sim-migrate,$(SIM_MIGRATE_SRC)))
 $(eval $(call program,lab-hub,$(LAB_HUB_SRC)))
+$(eval $(call program,cuts,$(CUTS_SRC)))
+
+$B/lib/libblkif-parts.a: $(call obj,$(BLKIF_SRC))
+PARTS += $B/lib/libblkif-parts.a
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all help deps iso check test tests-built sim fuzz tidy demo lab clean bench-migrate bench-boot bench-codec
+.PHONY: all help deps iso check test tests-built sim cuts fuzz tidy demo lab clean bench-migrate bench-boot bench-codec bench-blk
 
 all: $(PROGRAMS:%=$B/bin/%)
 
@@ -332,6 +414,10 @@ test: tests-built $(if $(T),$(if $(filter lab lab/%,$(T)),iso),iso)
 sim: $B/bin/sim-migrate
 	$(Q)$< $(if $(SEED),--seed $(SEED),--schedules 100000)
 
+## make cuts [SEED=n]       power cuts under disk images, 3000 of each format, from a seed on
+cuts: $B/bin/cuts
+	$(Q)$< --cuts 3000 $(if $(SEED),--seed $(SEED))
+
 ## make tidy                the rules of style that a program can check
 tidy:
 	$(Q)tests/tidy.py
@@ -361,6 +447,15 @@ $B/bin/codec-bench: $B/obj/tests/bench/codec_bench.o $B/lib/libhvmigrate-parts.a
 	@mkdir -p $(@D)
 	@echo "LINK  $@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS)
+
+$B/bin/nbd-load: $B/obj/tests/bench/nbd_load.o $(LAYERS)
+	@mkdir -p $(@D)
+	@echo "LINK  $@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(LAYERS) -Wl,--end-group $(LIBS)
+
+## make bench-blk           hvblkd over NBD against nbdkit and qemu-nbd, on tmpfs: operations, bytes, CPU
+bench-blk: $B/bin/hvblkd $B/bin/nbd-load
+	$(Q)/usr/bin/python3 tests/bench/blk.py --build $B
 
 ## make bench-codec         our page codec against zlib level 1
 bench-codec: $B/bin/codec-bench

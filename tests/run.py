@@ -82,6 +82,19 @@ def run_sim_breaks(build, _name, _case):
     return out, (int(rc == 0), int(rc != 0), 0)
 
 
+def run_cuts(build, name, case):
+    n = {"cuts": 3000, "cuts-short": 100}[name]
+    argv = [build / "bin/cuts"] + (["--seed", case, "--cuts", "1"] if case else ["--cuts", str(n)])
+    rc, out = run(argv, 900)
+    return out, (int(rc == 0), int(rc != 0), 0)
+
+
+def run_cut_breaks(build, _name, _case):
+    """Each mistake that the power-cut harness can be told to make must be found."""
+    rc, out = run([build / "bin/cuts", "--prove"], 300)
+    return out, (int(rc == 0), int(rc != 0), 0)
+
+
 def find_unit(build):
     return sorted(p.name[:-5] for p in (build / "tests").glob("*_test"))
 
@@ -95,12 +108,16 @@ def kinds(build):
     for n in find_unit(build):
         yield n, run_unit, True
     yield "tidy", run_tidy, True
-    for n in find_pytest("api") + find_pytest("cli") + find_pytest("image"):
+    for n in find_pytest("api") + find_pytest("cli") + find_pytest("disk") + find_pytest("image"):
         yield n, run_pytest, True
     if (build / "bin/sim-migrate").exists():
         yield "sim-short", run_sim, True
         yield "sim-breaks", run_sim_breaks, True
         yield "sim", run_sim, False
+    if (build / "bin/cuts").exists():
+        yield "cuts-short", run_cuts, True
+        yield "cuts-breaks", run_cut_breaks, True
+        yield "cuts", run_cuts, False
     for n in find_pytest("lab"):
         yield n, run_pytest, n == "lab/test_hub"
 
@@ -108,7 +125,7 @@ def kinds(build):
 def chosen(all_tests, args):
     if not args.name:
         for name, fn, fast in all_tests:
-            if name == "sim-short" and not args.fast:
+            if name in ("sim-short", "cuts-short") and not args.fast:
                 continue
             if fast or not args.fast:
                 yield name, fn, None
@@ -144,7 +161,7 @@ def main():
         if bad:
             print(f"again: make test T={name}{'/' + case if case else ''}", flush=True)
     if not seen:
-        sys.exit(f"no test is called '{args.name}'; names are those of tests/unit, tests/api, tests/lab, tidy and sim")
+        sys.exit(f"no test is called '{args.name}'; names: those of tests/unit, tests/api, tests/lab, tidy, sim, cuts")
     print(f"{tally.passed} passed, {tally.failed} failed, {tally.skipped} skipped")
     sys.exit(1 if tally.failed or not tally.passed else 0)
 

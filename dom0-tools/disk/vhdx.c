@@ -33,8 +33,12 @@ static void vhdx_info(const void *l, struct layer_info *out)
 
 static void vhdx_free(struct vhdx *v)
 {
-	for (uint32_t i = 0; i < v->n_pieces; i++)
-		free(atomic_load(&v->pieces[i]));
+	while (v->all_pieces) {
+		struct vhdx_piece *p = v->all_pieces;
+
+		v->all_pieces = p->next;
+		free(p);
+	}
 	for (uint32_t i = 0; i < v->n_patches; i++)
 		free(v->patches[i].p);
 	free(v->patches);

@@ -37,8 +37,10 @@ static int grow_to(struct vhdx *v, uint64_t to)
 		rc = blob_zero(v->b, v->ready_end, dirty - v->ready_end);
 	if (!rc)
 		rc = blob_flush(v->b);
-	if (!rc)
+	if (!rc) {
 		v->ready_end = to;
+		v->flushed_bytes = blob_bytes(v->b);
+	}
 	return rc;
 }
 
@@ -226,5 +228,7 @@ int vhdx_trim(struct vhdx *v)
 		rc = blob_set_bytes(v->b, v->end);
 	v->ready_end = v->end;
 	v->file_bytes = v->end;
+	if (v->flushed_bytes > v->end)
+		v->flushed_bytes = v->end;
 	return rc;
 }

@@ -94,7 +94,7 @@ static int look_at_bat(struct looking *k, struct err *e)
 		vhdx_bat_sector(v, at, in_memory);
 		for (uint64_t i = at / 8; i < n && i < (at + VHDX_LOG_SECTOR) / 8; i++)
 			if (v->differencing || i % (ratio + 1) != ratio)
-				same = same && !memcmp(in_file + 8 * i - at, in_memory + 8 * i - at, 8);
+				same = same && !memcmp(in_file + (8 * i - at), in_memory + (8 * i - at), 8);
 		if (!same)
 			problem(k, false, "BAT entries from %llu on are not what was read at open",
 				(unsigned long long)(at / 8));

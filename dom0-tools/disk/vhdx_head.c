@@ -223,7 +223,9 @@ int vhdx_start(struct vhdx *v)
 		return rc;
 	memcpy(v->h.data_id, v->ids[1], VHDX_GUID_BYTES);
 	rc = vhdx_write_headers(v);
-	if (!rc)
+	if (!rc) {
+		v->flushed_bytes = blob_bytes(v->b);
 		atomic_store(&v->started, true);
+	}
 	return rc;
 }

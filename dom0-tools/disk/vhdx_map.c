@@ -29,6 +29,8 @@ static struct vhdx_piece *piece_new(struct vhdx *v, uint32_t index)
 	struct vhdx_piece *p = mem_alloc(sizeof(*p));
 
 	p->index = index;
+	p->next = v->all_pieces;
+	v->all_pieces = p;
 	v->pieces_bytes += sizeof(*p);
 	return p;
 }

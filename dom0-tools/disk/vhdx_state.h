@@ -48,6 +48,7 @@ struct vhdx_patch {			/* what the log makes of a part of the file */
 /* 4 KiB of the chunk bitmaps.  Piece i: sectors i << 15 and on. */
 struct vhdx_piece {
 	struct vhdx_piece *next_dirty;
+	struct vhdx_piece *next;	/* of all */
 	uint32_t index;
 	_Atomic bool dirty;		/* is in the dirty list */
 	_Atomic uint64_t w[VHDX_PIECE_WORDS];
@@ -82,6 +83,7 @@ struct vhdx {
 	uint32_t bat_entries;		/* room */
 	struct vhdx_piece *_Atomic *pieces;	/* NULL: no parent */
 	uint32_t n_pieces;
+	struct vhdx_piece *all_pieces;
 	uint64_t pieces_bytes;		/* in memory */
 	struct vhdx_piece *_Atomic dirty;
 	_Atomic bool syncing;
@@ -95,6 +97,7 @@ struct vhdx {
 
 	uint64_t end;			/* behind what is in use */
 	uint64_t ready_end;		/* [end, ready_end): zeroes, flushed */
+	uint64_t flushed_bytes;		/* of the file, that a power cut leaves: what log entries may count on */
 	bool grown;			/* by this session */
 };
 

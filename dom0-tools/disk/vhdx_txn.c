@@ -39,7 +39,7 @@ static void build(const struct vhdx_txn *t, uint8_t *raw)
 	struct vhdx *v = t->v;
 	struct vhdx_entry n = {
 		.bytes = entry_bytes(t), .tail = v->log_tail, .descriptors = t->n, .sequence = v->log_sequence,
-		.flushed_bytes = blob_bytes(v->b), .file_bytes = blob_bytes(v->b),
+		.flushed_bytes = v->flushed_bytes, .file_bytes = v->flushed_bytes,
 	};
 
 	memcpy(n.log_id, v->log_id, VHDX_GUID_BYTES);

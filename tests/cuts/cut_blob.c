@@ -14,18 +14,22 @@
 #include "base/buf.h"
 
 struct change {
-	bool size;			/* of the blob: from `off` to `n`, old is what a shorter one lost */
+	bool size;			/* of the blob: from `off` to `n` */
 	uint64_t off, n;
+	uint64_t lost;			/* bytes in old that a shorter blob lost; the rest was zero */
 	uint8_t *old, *new;		/* new NULL: zeroes */
 };
 
 struct cut_blob {
 	uint8_t *p;			/* CUT_BYTES_MAX, zero behind `bytes` */
-	uint64_t bytes;
+	uint64_t bytes, limit;
+	uint64_t high;			/* all behind it is zero and was never touched */
 	struct change *log;
 	size_t n, room;
 	unsigned left;			/* changes until power goes; 0: it stays */
-	bool off, lies;
+	bool off, lies, turn;
+	void (*on_flush)(void *arg);
+	void *arg;
 };
 
 /* ---- chance ---------------------------------------------------------------------------------------- */
@@ -81,15 +85,22 @@ static void undo(struct cut_blob *c, const struct change *k)
 		return;
 	}
 	/* What was written into a longer blob is undone by now: it is zero there. */
-	if (n < k->off)
-		memcpy(c->p + n, k->old, k->off - n);
+	if (k->lost)
+		memcpy(c->p + n, k->old, k->lost);
 	c->bytes = k->off;
+}
+
+/* Bytes from `off` to the end that may be other than zero. */
+static uint64_t used_behind(const struct cut_blob *c, uint64_t off)
+{
+	uint64_t end = c->bytes < c->high ? c->bytes : c->high;
+
+	return off < end ? end - off : 0;
 }
 
 static void redo_size(struct cut_blob *c, const struct change *k)
 {
-	if (k->n < c->bytes)
-		memset(c->p + k->n, 0, c->bytes - k->n);
+	memset(c->p + k->n, 0, used_behind(c, k->n));
 	c->bytes = k->n;
 }
 
@@ -126,7 +137,7 @@ void cut_blob_cut(struct cut_blob *c, uint64_t *rng)
 			redo_size(c, k);
 			kept--;
 		} else if (!k->size && cut_below(rng, 9) < odds) {
-			redo(c, k, cut_below(rng, 2), rng);
+			redo(c, k, cut_below(rng, 3) == 0, rng);
 		}
 	}
 	forget(c);
@@ -159,6 +170,8 @@ static int change_bytes(struct cut_blob *c, uint64_t off, const void *p, uint64_
 	if (c->off)
 		return -EIO;
 	put(c, (struct change){ .off = off, .n = n, .old = copy_of(c->p + off, n), .new = p ? copy_of(p, n) : NULL });
+	if (c->high < off + n)
+		c->high = off + n;
 	if (p)
 		memcpy(c->p + off, p, n);
 	else
@@ -183,10 +196,11 @@ static int cut_set_bytes(void *arg, uint64_t bytes)
 
 	if (c->off)
 		return -EIO;
-	if (bytes > CUT_BYTES_MAX)
+	if (bytes > c->limit && bytes > c->bytes)
 		return -ENOSPC;
-	if (bytes < c->bytes)
-		k.old = copy_of(c->p + bytes, c->bytes - bytes);
+	k.lost = used_behind(c, bytes);
+	if (k.lost)
+		k.old = copy_of(c->p + bytes, k.lost);
 	put(c, k);
 	redo_size(c, &k);
 	return goes_off(c) ? -EIO : 0;
@@ -196,10 +210,15 @@ static int cut_flush(void *arg)
 {
 	struct cut_blob *c = arg;
 
+	c->turn = !c->turn;
+	if (c->on_flush && c->turn && !c->off)
+		c->on_flush(c->arg);
 	if (c->off || goes_off(c))
 		return -EIO;
 	if (!c->lies)
 		forget(c);
+	if (c->on_flush && !c->turn)
+		c->on_flush(c->arg);
 	return 0;
 }
 
@@ -227,6 +246,7 @@ struct cut_blob *cut_blob_new(void)
 	c->p = mmap(NULL, CUT_BYTES_MAX, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (c->p == MAP_FAILED)
 		abort();
+	c->limit = CUT_BYTES_MAX;
 	return c;
 }
 
@@ -235,9 +255,11 @@ void cut_blob_reset(struct cut_blob *c)
 	forget(c);
 	if (madvise(c->p, CUT_BYTES_MAX, MADV_DONTNEED) < 0)
 		abort();
-	c->bytes = 0;
+	c->bytes = c->high = 0;
+	c->limit = CUT_BYTES_MAX;
 	c->left = 0;
-	c->off = c->lies = false;
+	c->off = c->lies = c->turn = false;
+	c->on_flush = NULL;
 }
 
 void cut_blob_free(struct cut_blob *c)
@@ -251,4 +273,12 @@ void cut_blob_free(struct cut_blob *c)
 void cut_blob_arm(struct cut_blob *c, unsigned n) { c->left = n; }
 void cut_blob_off(struct cut_blob *c) { c->off = true; }
 bool cut_blob_is_off(const struct cut_blob *c) { return c->off; }
+uint64_t cut_blob_bytes(const struct cut_blob *c) { return c->bytes; }
+void cut_blob_limit(struct cut_blob *c, uint64_t bytes) { c->limit = bytes < CUT_BYTES_MAX ? bytes : CUT_BYTES_MAX; }
 void cut_blob_lie(struct cut_blob *c, bool flushes_lie) { c->lies = flushes_lie; }
+
+void cut_blob_on_flush(struct cut_blob *c, void (*fn)(void *arg), void *arg)
+{
+	c->on_flush = fn;
+	c->arg = arg;
+}

@@ -37,6 +37,12 @@ bool cut_blob_is_off(const struct cut_blob *c);
 /* Power is gone and back: what is left is decided by *rng.  Closed blobs only. */
 void cut_blob_cut(struct cut_blob *c, uint64_t *rng);
 
+/* Called at each flush, before or after it by turns: what happens on the I/O thread meanwhile.  NULL: nothing. */
+void cut_blob_on_flush(struct cut_blob *c, void (*fn)(void *arg), void *arg);
+uint64_t cut_blob_bytes(const struct cut_blob *c);
+/* Growth past it is -ENOSPC; CUT_BYTES_MAX after a reset. */
+void cut_blob_limit(struct cut_blob *c, uint64_t bytes);
+
 /* For proofs: flushes say that they worked and do nothing. */
 void cut_blob_lie(struct cut_blob *c, bool flushes_lie);
 

@@ -48,12 +48,14 @@ void cut_model_write(struct cut_model *m, uint64_t first, uint64_t n, uint32_t s
 	m->ops[m->n++] = (struct cut_op){ first, n, stamp };
 }
 
-void cut_model_flushed(struct cut_model *m)
+void cut_model_flushed(struct cut_model *m, unsigned n)
 {
-	for (unsigned i = 0; i < m->n; i++)
+	for (unsigned i = 0; i < n; i++)
 		for (uint64_t s = 0; s < m->ops[i].n; s++)
 			m->settled[m->ops[i].first + s] = m->ops[i].stamp;
-	m->n = 0;
+	m->n -= n;
+	if (m->n)
+		memmove(m->ops, m->ops + n, m->n * sizeof(*m->ops));
 }
 
 void cut_model_grow(struct cut_model *m, uint64_t sectors) { m->sectors = sectors; }

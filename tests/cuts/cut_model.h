@@ -38,7 +38,8 @@ void cut_model_reset(struct cut_model *m, uint64_t sectors);
 /* Before the write.  A new stamp, or `stamp` 0 for zeroes. */
 uint32_t cut_model_stamp(struct cut_model *m);
 void cut_model_write(struct cut_model *m, uint64_t first, uint64_t n, uint32_t stamp);
-void cut_model_flushed(struct cut_model *m);
+/* A flush ended that began when the model had n writes (m->n then). */
+void cut_model_flushed(struct cut_model *m, unsigned n);
 /* Before a resize; after one that worked. */
 void cut_model_grow(struct cut_model *m, uint64_t sectors);
 void cut_model_grown(struct cut_model *m);

@@ -30,7 +30,9 @@ enum {
 	ROUNDS_MAX = 5,
 	OPS_MAX = 80,			/* in a round */
 	PROVE_CUTS = 2000,
-	BIG_ONE_IN = 8,		/* runs in which the disk grows past 512 MiB: tables move */
+	BESIDE_SECTORS = 8,
+	TIGHT_BYTES = 12 << 20,		/* more than any one step needs */
+	BIG_ONE_IN = 8,			/* runs in which the disk grows past 512 MiB: tables move */
 };
 
 /* Mistakes that must be found. */
@@ -59,7 +61,8 @@ struct world {
 	struct disk *d;
 	uint64_t rng, seed;
 	enum brk brk;
-	bool trace, big;
+	bool trace, big, tight;
+	uint64_t busy, busy_n;		/* sectors that a request has in flight */
 	uint64_t cuts;
 	char why[CUT_WHY_BYTES];
 };
@@ -119,8 +122,10 @@ static bool open_disk(struct world *w, struct err *e)
 
 static void close_disk(struct world *w)
 {
-	disk_close(w->d);
-	w->d = NULL;
+	struct disk *d = w->d;
+
+	w->d = NULL;		/* write_beside keeps off */
+	disk_close(d);
 }
 
 static bool put(struct world *w, uint64_t first, uint64_t n, uint32_t stamp)
@@ -130,7 +135,10 @@ static bool put(struct world *w, uint64_t first, uint64_t n, uint32_t stamp)
 
 	cut_model_fill(p, first, n, stamp);
 	cut_model_write(&w->m, first, n, stamp);
+	w->busy = first;
+	w->busy_n = n;
 	rc = disk_write(w->d, first * DISK_SECTOR, p, n * DISK_SECTOR);
+	w->busy_n = 0;
 	return rc && !cut_blob_is_off(w->leaf) ? failed(w, "write: %s", strerror(-rc)) : true;
 }
 
@@ -152,11 +160,11 @@ static bool make_parent(struct world *w, uint64_t sectors, uint8_t id[DISK_ID_BY
 	for (unsigned i = 0; i < 6 && ok; i++) {
 		uint64_t first = cut_below(&w->rng, sectors - 256);
 
-		ok = put(w, first, 1 + cut_below(&w->rng, 256), cut_model_stamp(&w->m));
+		ok = put(w, first, 1 + cut_below(&w->rng, sectors - first), cut_model_stamp(&w->m));
 	}
 	if (ok && disk_sync(w->d))
 		ok = failed(w, "sync of the parent");
-	cut_model_flushed(&w->m);
+	cut_model_flushed(&w->m, w->m.n);
 	disk_info(w->d, &info);
 	memcpy(id, info.id, sizeof(info.id));
 	close_disk(w);
@@ -172,6 +180,7 @@ static bool make_images(struct world *w)
 	while (kinds < ARRAY_LEN(w->sub->kinds) && w->sub->kinds[kinds])
 		kinds++;
 	w->kind = w->sub->kinds[cut_below(&w->rng, kinds)];
+	w->tight = cut_below(&w->rng, 2);
 	w->big = strcmp(w->kind, "fixed") && cut_below(&w->rng, BIG_ONE_IN) == 0;
 	cut_model_reset(&w->m, sectors);
 	TRACE(w, "%s %s, %" PRIu64 " sectors\n", w->sub->format, w->kind, sectors);
@@ -229,18 +238,22 @@ static bool do_zero(struct world *w)
 
 	TRACE(w, "zero: %" PRIu64 "+%" PRIu64 "\n", first, n);
 	cut_model_write(&w->m, first, n, 0);
+	w->busy = first;
+	w->busy_n = n;
 	rc = disk_zero(w->d, first * DISK_SECTOR, n * DISK_SECTOR);
+	w->busy_n = 0;
 	return rc && !cut_blob_is_off(w->leaf) ? failed(w, "zero: %s", strerror(-rc)) : true;
 }
 
 static bool do_flush(struct world *w)
 {
+	unsigned n = w->m.n;
 	int rc = w->brk == BREAK_NO_SYNC ? blob_flush(disk_leaf(w->d)) : disk_sync(w->d);
 
 	TRACE(w, "flush%s\n", rc ? " not ended" : "");
 	if (rc)
 		return cut_blob_is_off(w->leaf) ? true : failed(w, "flush: %s", strerror(-rc));
-	cut_model_flushed(&w->m);
+	cut_model_flushed(&w->m, n);
 	return true;
 }
 
@@ -266,9 +279,54 @@ static bool do_look(struct world *w)
 	return cut_model_compare(&w->m, w->d, true, w->why);
 }
 
+/* A place of the leaf, n sectors from *first on; rather one that reads as the parent's still. */
+static bool place_beside(struct world *w, uint64_t *first, struct disk_run *run)
+{
+	uint64_t sectors = disk_bytes(w->d) / DISK_SECTOR, n;
+	struct disk_run now;
+
+	for (unsigned tries = 8; tries--;) {
+		*first = cut_below(&w->rng, sectors);
+		n = BESIDE_SECTORS < sectors - *first ? BESIDE_SECTORS : sectors - *first;
+		disk_map(w->d, *first * DISK_SECTOR, n * DISK_SECTOR, true, run);
+		disk_map(w->d, *first * DISK_SECTOR, n * DISK_SECTOR, false, &now);
+		if (*first < w->busy + w->busy_n && w->busy < *first + n)
+			continue;
+		if (run->where == LAYER_DATA && (!tries || now.blob != run->blob))
+			return true;
+	}
+	return false;
+}
+
+/* Beside a flush that another step waits for, on the I/O thread.  The cut that tells whether the step minds comes
+ * soon after. */
+static void write_beside(void *arg)
+{
+	struct world *w = arg;
+	uint8_t p[BESIDE_SECTORS * DISK_SECTOR];
+	struct disk_run run;
+	uint64_t first, n;
+	uint32_t stamp;
+
+	if (!w->d || cut_below(&w->rng, 2) || !place_beside(w, &first, &run))
+		return;
+	n = run.bytes / DISK_SECTOR;
+	stamp = cut_model_stamp(&w->m);
+	TRACE(w, "beside: write %u: %" PRIu64 "+%" PRIu64 "\n", stamp, first, n);
+	cut_model_fill(p, first, n, stamp);
+	cut_model_write(&w->m, first, n, stamp);
+	if (blob_write(run.blob, run.off, p, run.bytes) == 0)
+		disk_written(w->d, first * DISK_SECTOR, run.bytes);
+	if (!cut_blob_is_off(w->leaf) && cut_below(&w->rng, 3) == 0)
+		cut_blob_arm(w->leaf, 1 + (unsigned)cut_below(&w->rng, 3));
+}
+
 static bool do_something(struct world *w)
 {
 	uint64_t dice = cut_below(&w->rng, 100);
+
+	/* No room for much at once: files grow in small steps. */
+	cut_blob_limit(w->leaf, w->tight ? cut_blob_bytes(w->leaf) + TIGHT_BYTES : CUT_BYTES_MAX);
 
 	if (w->big && w->m.sectors < 512 * MIB_SECTORS && dice < 30)
 		return do_grow(w);
@@ -329,9 +387,11 @@ static bool one_round(struct world *w)
 
 	cut_blob_lie(w->leaf, w->brk == BREAK_LYING_FLUSH);
 	cut_blob_arm(w->leaf, 1 + (unsigned)cut_below(&w->rng, cut_below(&w->rng, 2) ? 10 : 120));
+	cut_blob_on_flush(w->leaf, write_beside, w);
 	for (unsigned i = 0; i < OPS_MAX && !cut_blob_is_off(w->leaf); i++)
 		if (!do_something(w))
 			return false;
+	cut_blob_on_flush(w->leaf, NULL, NULL);
 	cut(w);
 	if (cut_below(&w->rng, 4) == 0 && !cut_while_opening(w))
 		return false;
@@ -358,6 +418,7 @@ static bool run(struct world *w, uint64_t seed)
 	bool ok;
 
 	w->seed = seed;
+	w->busy_n = 0;
 	w->rng = (seed + 1) * 0x9e3779b97f4a7c15ull | 1;
 	for (unsigned i = 0; i < 8; i++)
 		cut_rand(&w->rng);

@@ -58,7 +58,7 @@ static inline void rig_file_put(struct rig_file *f, uint64_t off, const uint8_t 
 		else if (*page)
 			memset(*page + in, 0, k);
 		off += k;
-		p += p ? k : 0;
+		p = p ? p + k : NULL;
 		n -= k;
 	}
 }

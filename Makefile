@@ -163,6 +163,7 @@ HVTLS_SRC := \
 	dom0-tools/link/main.c
 
 HVDOMD_SRC := \
+	dom0-tools/domd/blk.c \
 	dom0-tools/domd/caps.c \
 	dom0-tools/domd/domd.c \
 	dom0-tools/domd/give.c \
@@ -258,8 +259,20 @@ HVAPI_SRC := \
 	hvapi/cli/main.c
 
 HVBLKD_SRC := \
+	dom0-tools/blkd/blkif.c \
+	dom0-tools/blkd/blkif_ring.c \
+	dom0-tools/blkd/blkif_xen.c \
+	dom0-tools/blkd/blkif_xs.c \
 	dom0-tools/blkd/bufpool.c \
+	dom0-tools/blkd/ctl.c \
+	dom0-tools/blkd/front_nbd.c \
+	dom0-tools/blkd/front_xen.c \
+	dom0-tools/blkd/image.c \
 	dom0-tools/blkd/meta.c \
+	dom0-tools/blkd/mirror.c \
+	dom0-tools/blkd/mirror_copy.c \
+	dom0-tools/blkd/mirror_round.c \
+	dom0-tools/blkd/mirror_switch.c \
 	dom0-tools/blkd/nbd.c \
 	dom0-tools/blkd/nbd_msg.c \
 	dom0-tools/blkd/nbd_opt.c \
@@ -270,14 +283,15 @@ HVBLKD_SRC := \
 	dom0-tools/blkd/queue.c \
 	dom0-tools/blkd/queue_flush.c \
 	dom0-tools/blkd/queue_io.c \
+	dom0-tools/blkd/run.c \
 	dom0-tools/blkd/sandbox.c \
 	dom0-tools/blkd/serve.c \
+	dom0-tools/blkd/tap.c \
 	dom0-tools/blkd/throttle.c \
+	dom0-tools/blkd/vm.c \
+	dom0-tools/blkd/vm_cut.c \
+	dom0-tools/blkd/vm_still.c \
 	dom0-tools/blkd/main.c
-
-# The Xen half of hvblkd so far: only unit tests link it.
-BLKIF_SRC := \
-	dom0-tools/blkd/blkif_ring.c
 
 SIM_MIGRATE_SRC := \
 	migrate/mig_policy.c \
@@ -358,9 +372,6 @@ $(eval $(call program,hvapi,$(HVAPI_SRC)))
 $(eval $(call program,sim-migrate,$(SIM_MIGRATE_SRC)))
 $(eval $(call program,lab-hub,$(LAB_HUB_SRC)))
 $(eval $(call program,cuts,$(CUTS_SRC)))
-
-$B/lib/libblkif-parts.a: $(call obj,$(BLKIF_SRC))
-PARTS += $B/lib/libblkif-parts.a
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
@@ -453,8 +464,13 @@ $B/bin/nbd-load: $B/obj/tests/bench/nbd_load.o $(LAYERS)
 	@echo "LINK  $@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(LAYERS) -Wl,--end-group $(LIBS)
 
+$B/bin/feed-reader: $B/obj/tests/bench/feed_reader.o $(LAYERS)
+	@mkdir -p $(@D)
+	@echo "LINK  $@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(LAYERS) -Wl,--end-group $(LIBS)
+
 ## make bench-blk           hvblkd over NBD against nbdkit and qemu-nbd, on tmpfs: operations, bytes, CPU
-bench-blk: $B/bin/hvblkd $B/bin/nbd-load
+bench-blk: $B/bin/hvblkd $B/bin/nbd-load $B/bin/feed-reader
 	$(Q)/usr/bin/python3 tests/bench/blk.py --build $B
 
 ## make bench-codec         our page codec against zlib level 1

@@ -18,7 +18,7 @@ from fetch import manifest
 from lists import BUILD, WORK, ImageError, root_of, words
 
 # Our programs, all in /usr/sbin.
-PROGRAMS = ("hvinit", "hvapid", "hvtls", "hvdomd", "hvmigrate", "hvapi", "hvhotplug")
+PROGRAMS = ("hvinit", "hvapid", "hvtls", "hvdomd", "hvblkd", "hvmigrate", "hvapi", "hvhotplug")
 
 LINKS = {
     "bin": "usr/bin",

@@ -73,7 +73,7 @@ static void fail(struct queue *q, struct req *r, int res)
 {
 	struct qdisk *qd = r->disk;
 
-	if ((res == -ENOSPC || res == -EIO) && qd->setup.on_error &&
+	if ((res == -ENOSPC || res == -EIO) && !r->internal && qd->setup.on_error &&
 	    qd->setup.on_error(qd->setup.arg, r, res) == QUEUE_PAUSE) {
 		qd->paused = true;
 		req_list_put(&qd->failed, r);
@@ -100,18 +100,23 @@ static void start(struct queue *q, struct req *r)
 	int rc = tap ? tap->before(tap->arg, r) : 0;
 
 	r->tapped = tap && rc == 0;
-	if (rc < 0)
+	if (rc < 0) {
 		queue_complete(q, r, rc);
-	else if (rc == 0)
+	} else if (rc == 0) {
+		r->active = true;
+		r->disk->active++;
 		run(q, r);
-	else
+	} else {
 		req_list_put(&r->disk->kept, r);
+	}
 }
 
 void queue_ask_again(struct qdisk *qd)
 {
 	struct req_list kept = qd->kept;
 
+	if (qd->draining && qd->drained)	/* queue_resume will */
+		return;
 	req_list_init(&qd->kept);
 	for (struct req *r; (r = req_list_take(&kept)) != NULL;)
 		start(qd->q, r);
@@ -124,7 +129,7 @@ static void admit(struct queue *q, struct req *r)
 
 	qd->in_flight++;
 	if (changes(r->op)) {
-		uint32_t align = blob_align(disk_leaf(qd->disk));
+		uint32_t own = blob_align(disk_leaf(qd->disk)), align = own > qd->align ? own : qd->align;
 		uint64_t mask = align > DISK_SECTOR ? align - 1u : 0;
 
 		/* Two writes that share a block of the device would read and write it back around each other. */
@@ -147,7 +152,7 @@ static bool take_tokens(struct qdisk *qd, const struct req *r)
 {
 	uint64_t ns;
 
-	if (!qd->limited || r->op == REQ_FLUSH)
+	if (!qd->limited || r->op == REQ_FLUSH || r->internal)
 		return true;
 	ns = throttle_take(&qd->throttle, r->op == REQ_READ || r->op == REQ_WRITE ? r->len : 0, clock_mono_ns());
 	if (!ns)
@@ -182,13 +187,14 @@ void queue_submit(struct queue *q, struct req *r)
 	r->touched = false;
 	r->tapped = false;
 	r->linked = false;
+	r->active = false;
 	r->bounce = NULL;
 	if (r->op == REQ_FLUSH)
 		r->len = 0;
 	if (rc < 0) {
 		qd->stats.errors++;
 		r->done(r, rc);
-	} else if (qd->waiting.first || held(qd) || !take_tokens(qd, r)) {
+	} else if (r->internal ? qd->draining : qd->waiting.first || held(qd) || !take_tokens(qd, r)) {
 		req_list_put(&qd->waiting, r);
 	} else {
 		admit(q, r);
@@ -204,25 +210,33 @@ static void put_ready(struct queue *q, struct overlap *more)
 	*at = more;
 }
 
+static void check_drained(struct qdisk *qd)
+{
+	if (qd->active || !qd->draining || qd->drained)
+		return;
+	qd->drained = true;
+	qd->drain_fn(qd->drain_arg);
+}
+
 void queue_complete(struct queue *q, struct req *r, int res)
 {
 	struct qdisk *qd = r->disk;
 
 	if (r->linked)
 		put_ready(q, overlap_del(&qd->overlaps, &r->overlap));
-	if (res < 0) {
+	if (r->internal) {
+		;
+	} else if (res < 0) {
 		qd->stats.errors++;
 	} else {
 		qd->stats.ops[r->op]++;
 		qd->stats.bytes[r->op] += r->len;
 	}
-	assert(qd->in_flight > 0);
+	assert(qd->in_flight > 0 && qd->active >= r->active);
 	qd->in_flight--;
+	qd->active -= r->active;
 	r->done(r, res);
-	if (!qd->in_flight && qd->draining && !qd->drained) {
-		qd->drained = true;
-		qd->drain_fn(qd->drain_arg);
-	}
+	check_drained(qd);
 }
 
 static void start_ready(struct queue *q)
@@ -406,32 +420,51 @@ void qdisk_set_limits(struct qdisk *qd, const struct throttle_limits *l)
 
 void qdisk_set_tap(struct qdisk *qd, const struct tap *tap)
 {
-	assert(!qd->in_flight);
+	assert(!qd->active);
 	qd->tap = tap;
+}
+
+struct disk *qdisk_swap(struct qdisk *qd, struct disk *d)
+{
+	struct disk *old = qd->disk;
+
+	assert(qd->draining && !qd->active && !qd->sync_busy);
+	assert(disk_bytes(d) == disk_bytes(old) && disk_sector(d) == disk_sector(old));
+	qdisk_forget_slots(qd);
+	qd->disk = d;
+	qd->sync_error = 0;
+	return old;
+}
+
+void qdisk_set_align(struct qdisk *qd, uint32_t bytes)
+{
+	qd->align = bytes;
 }
 
 void queue_drain(struct qdisk *qd, void (*fn)(void *arg), void *arg)
 {
 	assert(!qd->draining);
 	qd->draining = true;
-	qd->drained = !qd->in_flight;
+	qd->drained = false;
 	qd->drain_fn = fn;
 	qd->drain_arg = arg;
-	if (qd->drained)
-		fn(arg);
+	check_drained(qd);
 }
 
 void queue_resume(struct qdisk *qd)
 {
 	struct req_list again = qd->failed;
 
-	req_list_init(&qd->failed);
-	qd->draining = false;
-	qd->paused = false;
-	for (struct req *r; (r = req_list_take(&again)) != NULL;)
-		run(qd->q, r);
+	if (qd->draining) {
+		qd->draining = false;
+	} else {
+		req_list_init(&qd->failed);
+		qd->paused = false;
+		for (struct req *r; (r = req_list_take(&again)) != NULL;)
+			run(qd->q, r);
+	}
 	pump(qd);
-	queue_batch_end(qd->q);
+	queue_ask_again(qd);
 }
 
 bool qdisk_paused(const struct qdisk *qd)
@@ -460,11 +493,9 @@ static void resize_done(struct meta_job *j)
 	struct resize *z = j->arg;
 
 	z->qd->in_flight--;
+	z->qd->active--;
 	z->fn(z->arg, &z->e);
-	if (!z->qd->in_flight && z->qd->draining && !z->qd->drained) {
-		z->qd->drained = true;
-		z->qd->drain_fn(z->qd->drain_arg);
-	}
+	check_drained(z->qd);
 	free(z);
 }
 
@@ -476,6 +507,7 @@ void queue_resize(struct qdisk *qd, uint64_t bytes, void (*fn)(void *arg, const 
 			      .job = { .fn = resize_do, .done = resize_done } };
 	z->job.arg = z;
 	qd->in_flight++;
+	qd->active++;
 	meta_put(qd->q->meta, &z->job);
 }
 

@@ -50,6 +50,7 @@ struct req {
 	bool fua;			/* write, zero, discard: durable when done */
 	bool no_hole;			/* zero: keep or make space for it */
 	bool fast;			/* zero: -EOPNOTSUPP rather than writing zeroes out */
+	bool internal;			/* not the guest's: no limits, not counted, its errors never pause the disk */
 	struct qdisk *disk;
 	uint64_t off, len;		/* bytes, multiples of the disk's sector; len 0 only for flush */
 	const struct iovec *iov;	/* read and write: lengths add up to len */
@@ -62,6 +63,7 @@ struct req {
 	uint64_t at;			/* bytes done */
 	bool touched;			/* a transfer to the disk was started */
 	bool linked, tapped;		/* in the overlap table; tap.before said 0 */
+	bool active;			/* started: a drain waits for it */
 	unsigned phase;
 	struct overlap overlap;
 	struct disk_run run;
@@ -108,6 +110,11 @@ unsigned qdisk_in_flight(const struct qdisk *qd);
 void qdisk_set_limits(struct qdisk *qd, const struct throttle_limits *l);
 /* tap stays the caller's; NULL: none.  Only while drained. */
 void qdisk_set_tap(struct qdisk *qd, const struct tap *tap);
+/* Only while drained: d, of the same size and sector, takes the place of the disk that is returned.  d holds all that
+ * was written to that one, durably; set_align came with what d needs before the writes that wait now. */
+struct disk *qdisk_swap(struct qdisk *qd, struct disk *d) MUSTUSE;
+/* Writes that share a block of so many bytes never run together; at least what the image itself needs. */
+void qdisk_set_align(struct qdisk *qd, uint32_t bytes);
 
 /* Issues r or keeps it; what goes by io_uring starts with queue_kick. */
 void queue_submit(struct queue *q, struct req *r);
@@ -115,10 +122,10 @@ void queue_kick(struct queue *q);
 /* Asks tap.before again for all that it kept, in order. */
 void queue_ask_again(struct qdisk *qd);
 
-/* Holds new requests; fn is called (maybe at once) when none is in flight.  Paused disks (on_error) drain only after
- * queue_resume.  One drain at a time per disk. */
+/* Holds new requests and those that the tap keeps; fn is called (maybe at once) when none is started and not ended.
+ * Paused disks (on_error) drain only after queue_resume.  One drain at a time per disk. */
 void queue_drain(struct qdisk *qd, void (*fn)(void *arg), void *arg);
-/* Ends a drain or a pause. */
+/* Ends a drain; without one, a pause. */
 void queue_resume(struct qdisk *qd);
 bool qdisk_paused(const struct qdisk *qd);
 /* Grows the disk on the metadata thread; fn: e is ERR_NONE or says why not. */

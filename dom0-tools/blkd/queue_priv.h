@@ -57,7 +57,9 @@ struct qdisk {
 	struct req_list waiting;	/* new ones, in order */
 	struct req_list failed;		/* by QUEUE_PAUSE */
 	struct req_list kept;		/* by the tap */
-	unsigned in_flight;
+	unsigned in_flight;		/* admitted */
+	unsigned active;		/* of them, started */
+	uint32_t align;			/* of writes that run together, beside the image's */
 	void (*drain_fn)(void *arg);
 	void *drain_arg;
 	bool draining, drained;

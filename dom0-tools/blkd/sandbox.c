@@ -36,6 +36,8 @@ static const struct {
 	{ "the loop",
 	  { "epoll_ctl", "epoll_wait", "epoll_pwait", "eventfd2", "signalfd4", "timerfd_settime", "poll",
 	    "ppoll", NULL } },
+	{ "the feed, begun later: its server's loop, a consumer's ring and wake sockets",
+	  { "epoll_create1", "timerfd_create", "socketpair", "memfd_create", NULL } },
 	{ "memory", { "brk", "mmap", "munmap", "mremap", "mprotect", "madvise", NULL } },
 	{ "the metadata thread, and work of the loop",
 	  { "clone", "clone3", "futex", "set_robust_list", "rseq", "gettid", "getpid", "exit", "sched_yield",

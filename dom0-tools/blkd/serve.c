@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -17,9 +18,11 @@
 #include "blkd/nbd.h"
 #include "blkd/queue.h"
 #include "blkd/sandbox.h"
+#include "blkd/tap.h"
 #include "disk/disk.h"
+#include "feed/feed_server.h"
 
-enum { SOCKET_MODE = 0600 };
+enum { SOCKET_MODE = 0600, LOG_MODE = 0600 };
 
 struct served {
 	char *name;			/* of the export */
@@ -35,6 +38,10 @@ struct serve {
 	struct nbd *nbd;
 	struct served disks[SERVE_DISKS_MAX];
 	struct nbd_export exports[SERVE_DISKS_MAX];
+	struct taps *taps;		/* NULL: no feed */
+	struct feed_server *feed;
+	struct taps_view views[SERVE_DISKS_MAX];
+	int log_fd;
 	unsigned n, flushing;
 	bool stopping;
 	int flush_res;
@@ -115,6 +122,42 @@ static int add_disk(struct serve *s, const struct serve_setup *set, const char *
 	return 0;
 }
 
+/* ---- the feed ---------------------------------------------------------------------------------------- */
+
+static void show_dirty(struct serve *s, const char *consumer)
+{
+	for (unsigned i = 0; i < s->n; i++) {
+		s->views[i] = (struct taps_view){ .t = s->taps, .disk = i, .consumer = consumer };
+		s->exports[i].dirty = taps_dirty;
+		s->exports[i].dirty_arg = &s->views[i];
+	}
+}
+
+static int open_feed(struct serve *s, const struct serve_setup *set, struct err *e)
+{
+	struct taps_disk disks[SERVE_DISKS_MAX];
+
+	if (!set->feed_path)
+		return set->log_path || set->dirty ? err_set(e, ERR_USAGE, "--log and --dirty need --feed") : 0;
+	if (set->log_path)
+		s->log_fd = open(set->log_path, O_RDWR | O_CREAT | O_CLOEXEC, LOG_MODE);
+	if (set->log_path && s->log_fd < 0)
+		return err_sys(e, errno, "activity log '%s'", set->log_path);
+	for (unsigned i = 0; i < s->n; i++) {
+		disks[i].qd = s->disks[i].qd;
+		if ((size_t)snprintf(disks[i].key, sizeof(disks[i].key), "%s", s->disks[i].name) >=
+		    sizeof(disks[i].key))
+			return err_set(e, ERR_LIMIT, "export '%s': with --feed a name has at most %zu characters",
+				       s->disks[i].name, sizeof(disks[i].key) - 1);
+	}
+	if (taps_new(s->loop, disks, s->n, s->log_fd, &s->taps, e) < 0)
+		return -1;
+	taps_put(s->taps);
+	if (set->dirty)
+		show_dirty(s, set->dirty);
+	return feed_server_new(taps_feed(s->taps), set->feed_path, SOCKET_MODE, getuid(), &s->feed, e);
+}
+
 /* ---- the end ----------------------------------------------------------------------------------------- */
 
 static void flushed(struct req *r, int res)
@@ -174,6 +217,8 @@ static int set_up(struct serve *s, const struct serve_setup *set, struct err *e)
 	if (loop_signal(s->loop, SIGTERM, asked_to_end, s, e) < 0 ||
 	    loop_signal(s->loop, SIGINT, asked_to_end, s, e) < 0)
 		return -1;
+	if (open_feed(s, set, e) < 0)
+		return -1;
 	if (fd_unix_listen(set->nbd_path, SOCKET_MODE, &fd, e) < 0)
 		return -1;
 	if (nbd_new(s->loop, s->q, fd, s->exports, s->n, &s->nbd, e) < 0)
@@ -184,11 +229,14 @@ static int set_up(struct serve *s, const struct serve_setup *set, struct err *e)
 static void tear_down(struct serve *s)
 {
 	nbd_free(s->nbd);
+	feed_server_free(s->feed);
 	for (unsigned i = 0; i < s->n; i++) {
 		queue_remove(s->disks[i].qd);
 		disk_close(s->disks[i].disk);
 		free(s->disks[i].name);
 	}
+	taps_free(s->taps);
+	fd_close(&s->log_fd);
 	queue_free(s->q);
 }
 
@@ -198,6 +246,7 @@ int serve_run(struct loop *l, const struct serve_setup *set, struct err *e)
 	int rc;
 
 	s->loop = l;
+	s->log_fd = -1;
 	rc = set_up(s, set, e);
 	if (rc == 0) {
 		log_info("serving %u disks at %s", s->n, set->nbd_path);

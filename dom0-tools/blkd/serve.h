@@ -20,6 +20,9 @@ struct serve_setup {
 	bool read_only;
 	bool direct;			/* past the page cache, where the file system can */
 	struct throttle_limits limits;	/* of each disk; zeroes: none */
+	const char *feed_path;		/* socket of the change feed (feed/feed_proto.h); NULL: no feed */
+	const char *log_path;		/* its activity log, made if it is not there; NULL: none */
+	const char *dirty;		/* consumer whose changes NBD's context hvapi:dirty shows; NULL: not offered */
 	/* "[NAME=]LEAF[,PARENT...]" each; without NAME the export is called by its position, from "0". */
 	const char *const *disks;
 	unsigned n_disks;

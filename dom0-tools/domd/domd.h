@@ -31,7 +31,7 @@ enum {
 /* What Xen says of a domain; the order is xen/xl_dom.h's enum xl_life. */
 enum domd_life { LIFE_GONE, LIFE_RUNNING, LIFE_PAUSED, LIFE_POWEROFF, LIFE_REBOOT, LIFE_SUSPENDED, LIFE_CRASHED };
 
-/* All calls block, may come from any thread, and are those of xen/xl_dom.h and xen/xdev.h. */
+/* All calls block, may come from any thread, and are those of xen/xl_dom.h, xen/xdev.h and domd/blk.h. */
 struct domd_xen {
 	int (*create)(void *x, const json_t *vm, const char *boot_dir, int *out_domid, struct err *e);
 	int (*restore)(void *x, const json_t *vm, const char *boot_dir, int fd, bool with_devices, int *out_domid,
@@ -44,6 +44,8 @@ struct domd_xen {
 	int (*reboot)(void *x, int domid, struct err *e);
 	int (*destroy)(void *x, int domid, struct err *e);
 	int (*resume)(void *x, int domid, struct err *e);
+	/* The guest stands still: all that it wrote is on stable storage, and no more is written until resume. */
+	int (*still)(void *x, const json_t *vm, struct err *e);
 	int (*find)(void *x, const char *uuid);
 	enum domd_life (*look)(void *x, int domid);
 	int (*console)(void *x, int domid, char *out, size_t n, struct err *e);

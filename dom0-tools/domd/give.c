@@ -190,7 +190,9 @@ int verb_give_commit(void *arg, struct ctl_call *c, const json_t *in, json_t **o
 		return 0;
 	if (d->alive_fd < 0 || d->xen->look(d->xen->x, d->domid) != LIFE_SUSPENDED)
 		return err_set(e, ERR_STATE, "'%s' does not stand still, so it cannot be handed over", d->vm);
-	if (owner_enter(&d->owner, OWNER_IN_DOUBT, &next, "give-commit", e) < 0)
+	/* From here on the peer may write to the same disks. */
+	if (d->xen->still(d->xen->x, d->config, e) < 0 ||
+	    owner_enter(&d->owner, OWNER_IN_DOUBT, &next, "give-commit", e) < 0)
 		return -1;
 	domd_settle(d, "handed over; waiting for the peer's word");
 	return 0;

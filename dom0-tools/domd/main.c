@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/opt.h"
+#include "domd/blk.h"
 #include "domd/caps.h"
 #include "domd/domd.h"
 #include "net/announce.h"
@@ -35,42 +36,95 @@ static const struct opt opts[] = {
 	{ NULL, OPT_FLAG, NULL, NULL, NULL },
 };
 
-/* ---- Xen as struct domd_xen ---- */
+/* ---- Xen and hvblkd as struct domd_xen ---- */
 
-static int x_create(void *x, const json_t *vm, const char *boot, int *domid, struct err *e)
+struct real {
+	struct xl *xl;
+	struct blk blk;
+};
+
+static struct xl *xl_of(void *x) { return ((struct real *)x)->xl; }
+
+static int x_save(void *x, int d, int fd, struct err *e) { return xl_save(xl_of(x), d, fd, e); }
+static int x_unpause(void *x, int d, struct err *e) { return xl_unpause(xl_of(x), d, e); }
+static int x_pause(void *x, int d, struct err *e) { return xl_pause(xl_of(x), d, e); }
+static int x_shutdown(void *x, int d, struct err *e) { return xl_shutdown(xl_of(x), d, e); }
+static int x_reboot(void *x, int d, struct err *e) { return xl_reboot(xl_of(x), d, e); }
+static int x_find(void *x, const char *uuid) { return xl_find(xl_of(x), uuid); }
+static enum domd_life x_look(void *x, int d) { return (enum domd_life)xl_look(xl_of(x), d); }
+
+/* The disks after the domain: nothing that it wrote is lost. */
+static int x_destroy(void *x, int d, struct err *e)
 {
-	return xl_create(x, vm, boot, domid, e);
+	return xl_destroy(xl_of(x), d, e) < 0 ? -1 : blk_down(&((struct real *)x)->blk, e);
 }
 
-static int x_save(void *x, int d, int fd, struct err *e) { return xl_save(x, d, fd, e); }
-static int x_unpause(void *x, int d, struct err *e) { return xl_unpause(x, d, e); }
-static int x_pause(void *x, int d, struct err *e) { return xl_pause(x, d, e); }
-static int x_shutdown(void *x, int d, struct err *e) { return xl_shutdown(x, d, e); }
-static int x_reboot(void *x, int d, struct err *e) { return xl_reboot(x, d, e); }
-static int x_destroy(void *x, int d, struct err *e) { return xl_destroy(x, d, e); }
-static int x_resume(void *x, int d, struct err *e) { return xl_resume(x, d, e); }
-static int x_find(void *x, const char *uuid) { return xl_find(x, uuid); }
-static enum domd_life x_look(void *x, int d) { return (enum domd_life)xl_look(x, d); }
-
-_Static_assert((int)LIFE_GONE == (int)XL_GONE && (int)LIFE_SUSPENDED == (int)XL_SUSPENDED &&
-	       (int)LIFE_CRASHED == (int)XL_CRASHED, "domd_life and xl_life have one order");
-
-static int x_restore(void *x, const json_t *vm, const char *boot, int fd, bool devices, int *domid, struct err *e)
+static int x_still(void *x, const json_t *vm, struct err *e)
 {
-	return xl_restore(x, vm, boot, fd, devices, domid, e);
+	return blk_still(&((struct real *)x)->blk, vm, e);
+}
+
+static int x_resume(void *x, int d, struct err *e)
+{
+	return blk_go_on(&((struct real *)x)->blk, e) < 0 ? -1 : xl_resume(xl_of(x), d, e);
 }
 
 static int x_prepare(void *x, const json_t *vm, bool (*cancelled)(void *arg), void *arg, struct err *e)
 {
-	(void)x;
-	return xdev_prepare(vm, vif_online, cancelled, arg, e);
+	unsigned domid;
+
+	if (xdev_prepare(vm, vif_online, cancelled, arg, &domid, e) < 0)
+		return -1;
+	return blk_up(&((struct real *)x)->blk, vm, domid, e);
+}
+
+static bool never(void *arg)
+{
+	(void)arg;
+	return false;
+}
+
+/* What libxl built gets its devices, or is removed. */
+static int furnish(void *x, const json_t *vm, int domid, int *out, struct err *e)
+{
+	struct err ignored = ERR_INIT;
+
+	if (x_prepare(x, vm, never, NULL, e) == 0) {
+		*out = domid;
+		return 0;
+	}
+	if (x_destroy(x, domid, &ignored) < 0)
+		log_fail(&ignored, "remove a domain whose devices failed");
+	return -1;
+}
+
+static int x_create(void *x, const json_t *vm, const char *boot, int *out, struct err *e)
+{
+	int domid;
+
+	return xl_create(xl_of(x), vm, boot, &domid, e) < 0 ? -1 : furnish(x, vm, domid, out, e);
+}
+
+_Static_assert((int)LIFE_GONE == (int)XL_GONE && (int)LIFE_SUSPENDED == (int)XL_SUSPENDED &&
+	       (int)LIFE_CRASHED == (int)XL_CRASHED, "domd_life and xl_life have one order");
+
+static int x_restore(void *x, const json_t *vm, const char *boot, int fd, bool devices, int *out, struct err *e)
+{
+	int domid;
+
+	if (xl_restore(xl_of(x), vm, boot, fd, &domid, e) < 0)
+		return -1;
+	if (devices)
+		return furnish(x, vm, domid, out, e);
+	*out = domid;
+	return 0;
 }
 
 static int x_console(void *x, int d, char *out, size_t n, struct err *e)
 {
 	char path[XL_PATH_BYTES];
 
-	if (xl_console(x, d, path, e) < 0)
+	if (xl_console(xl_of(x), d, path, e) < 0)
 		return -1;
 	snprintf(out, n, "%s", path);
 	return 0;
@@ -142,7 +196,8 @@ static void x_announce(void *x, struct loop *l, const json_t *vm)
 static const struct domd_xen xen_ops = {
 	.create = x_create, .restore = x_restore, .prepare = x_prepare, .save = x_save, .unpause = x_unpause,
 	.pause = x_pause, .shutdown = x_shutdown, .reboot = x_reboot, .destroy = x_destroy, .resume = x_resume,
-	.find = x_find, .look = x_look, .console = x_console, .cap_get = x_cap_get, .cap_set = x_cap_set,
+	.still = x_still, .find = x_find, .look = x_look, .console = x_console,
+	.cap_get = x_cap_get, .cap_set = x_cap_set,
 	.announce = x_announce,
 };
 
@@ -150,7 +205,7 @@ static const struct domd_xen xen_ops = {
 
 struct process {
 	struct loop *loop;
-	struct xl *xl;
+	struct real real;
 	struct xs *xs;
 	struct loop_src *xs_src;
 	struct domd_xen xen;
@@ -181,11 +236,13 @@ static int setup(struct process *p, struct err *e)
 		return err_set(e, ERR_USAGE, "--vm NAME is missing or is no name");
 	if (caps_drop(e) < 0)
 		return err_wrap(e, "give up rights");
-	if (loop_new(&p->loop, e) < 0 || loop_signal(p->loop, SIGTERM, on_term, p, e) < 0 || xl_open(&p->xl, e) < 0 ||
+	if (loop_new(&p->loop, e) < 0 || loop_signal(p->loop, SIGTERM, on_term, p, e) < 0 ||
+	    xl_open(&p->real.xl, e) < 0 ||
 	    xs_new(&p->xs, e) < 0 || xs_watch_add(p->xs, "@releaseDomain", e) < 0)
 		return -1;
 	p->xen = xen_ops;
-	p->xen.x = p->xl;
+	p->real.blk = (struct blk){ .run_dir = opt_run, .vm = opt_vm };
+	p->xen.x = &p->real;
 	if (domd_init(&p->d, p->loop, &p->xen, opt_data, opt_vm, e) < 0)
 		return -1;
 	if (loop_watch(p->loop, xs_fd(p->xs), LOOP_READ, on_release, p, &p->xs_src, e) < 0)

@@ -78,6 +78,15 @@ struct feed_consumer *feed_consumer_restore(struct feed *f, const char *name, ui
 	return c;
 }
 
+/* With `control`. */
+static struct feed_consumer *find(struct feed *f, const char *name)
+{
+	for (unsigned i = 0; i < f->n_consumers; i++)
+		if (strcmp(f->consumers[i]->name, name) == 0)
+			return f->consumers[i];
+	return NULL;
+}
+
 /* ---- maps ---- */
 
 /* With `control`: what the last cut took away joins old, and spare is clean. */
@@ -128,6 +137,42 @@ bool feed_map_next(struct feed_consumer *c, unsigned disk, uint64_t from, uint64
 		run.bytes = end - run.off;
 	*out = run;
 	return true;
+}
+
+/* Cuts *len where a dirty run of m begins, or ends when off is in it. */
+static bool look(const struct dirty_map *m, uint64_t off, uint64_t *len)
+{
+	struct dirty_run run;
+	uint64_t to;
+	bool in;
+
+	if (!dirty_map_next(m, off, DIRTY_BYTES_MAX, &run))
+		return false;
+	in = run.off <= off;
+	to = in ? run.off + run.bytes : run.off;
+	if (*len > to - off)
+		*len = to - off;
+	return in;
+}
+
+bool feed_is_dirty(struct feed *f, const char *name, unsigned disk, uint64_t off, uint64_t *len)
+{
+	struct feed_consumer *c;
+	bool dirty = true;
+
+	assert(disk < f->n_disks);
+	if (pthread_mutex_trylock(&f->control) != 0)
+		return true;
+	c = find(f, name);
+	if (c) {
+		pthread_mutex_lock(&f->lock);
+		dirty = look(c->cur[disk], off, len);
+		dirty = look(c->spare[disk], off, len) || dirty;
+		dirty = look(c->old[disk], off, len) || dirty;
+		pthread_mutex_unlock(&f->lock);
+	}
+	pthread_mutex_unlock(&f->control);
+	return dirty;
 }
 
 /* ---- acknowledgement ---- */
@@ -194,14 +239,6 @@ static int check_name(const char *name, struct err *e)
 	return 0;
 }
 
-static struct feed_consumer *find(struct feed *f, const char *name)
-{
-	for (unsigned i = 0; i < f->n_consumers; i++)
-		if (strcmp(f->consumers[i]->name, name) == 0)
-			return f->consumers[i];
-	return NULL;
-}
-
 /* The names that the log shall know: all but `without`, and `with` (either may be NULL). */
 static int register_names(struct feed *f, const char *with, const char *without, struct err *e)
 {
@@ -221,7 +258,7 @@ static int register_names(struct feed *f, const char *with, const char *without,
 static void set_all(struct feed_consumer *c)
 {
 	for (unsigned i = 0; i < c->f->n_disks; i++)
-		dirty_map_set_all(c->old[i]);
+		dirty_map_set(c->old[i], 0, feed_disk_bytes(c->f, i));
 	c->has_acked = false;
 	c->coarse = false;
 }

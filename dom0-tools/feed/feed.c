@@ -329,6 +329,8 @@ void feed_set_bytes(struct feed *f, unsigned disk, uint64_t bytes)
 {
 	assert(disk < f->n_disks && bytes <= f->disks[disk].bytes_max);
 	pthread_mutex_lock(&f->lock);
+	for (unsigned i = 0; i < f->n_consumers && bytes > f->disks[disk].bytes; i++)
+		dirty_map_set(f->consumers[i]->cur[disk], f->disks[disk].bytes, bytes - f->disks[disk].bytes);
 	f->disks[disk].bytes = bytes;
 	pthread_mutex_unlock(&f->lock);
 }
@@ -364,6 +366,16 @@ void feed_get_stats(struct feed *f, struct feed_stats *out)
 	if (f->log)
 		act_log_get_stats(f->log, &out->log);
 	pthread_mutex_unlock(&f->control);
+}
+
+uint64_t feed_position(struct feed *f)
+{
+	uint64_t position;
+
+	pthread_mutex_lock(&f->lock);
+	position = f->position;
+	pthread_mutex_unlock(&f->lock);
+	return position;
 }
 
 unsigned feed_n_disks(const struct feed *f)

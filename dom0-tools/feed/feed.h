@@ -18,9 +18,9 @@
  * a read of the disk.  Who dies comes back with the last position he has made
  * durable and gets what changed since, or a bit more.
  *
- * Threads: before and after_* on the I/O thread; the rest on one other thread
- * (the server's) or also there.  One lock is taken by both for moments, never
- * over I/O, allocation or a walk.
+ * Threads: before and after_* on the I/O thread; the rest on any other, one at
+ * a time for each consumer (those of the server on its own), or also there.
+ * One lock is taken by all for moments, never over I/O, allocation or a walk.
  */
 #ifndef FEED_FEED_H
 #define FEED_FEED_H
@@ -87,7 +87,7 @@ void feed_after_zero(struct feed *f, unsigned disk, uint64_t off, uint64_t len, 
 void feed_after_unknown(struct feed *f, unsigned disk, uint64_t off, uint64_t len);
 /* It failed before it touched the disk: nothing is marked. */
 void feed_after_nothing(struct feed *f);
-/* The disk has grown, at most to bytes_max. */
+/* The disk has grown, at most to bytes_max; what is new counts as changed. */
 void feed_set_bytes(struct feed *f, unsigned disk, uint64_t bytes);
 
 /* ---- consumers: control thread ---- */
@@ -138,6 +138,10 @@ void feed_release(struct feed *f);
 /* Walks old: the next dirty run of the disk at or after `from`, at most max bytes, not beyond the disk's end. */
 bool feed_map_next(struct feed_consumer *c, unsigned disk, uint64_t from, uint64_t max, struct dirty_run *out);
 uint64_t feed_map_bytes(struct feed_consumer *c);	/* of old */
+/* Has what is at off changed since the named consumer's last acknowledgement?  Shortens *len to where the answer
+ * may change.  Any thread, never blocks: true for all of it when the consumer is not known (everything is new to
+ * it), or while the control thread has the maps. */
+bool feed_is_dirty(struct feed *f, const char *name, unsigned disk, uint64_t off, uint64_t *len);
 /* He has made durable all up to the barrier at `position`.  ERR_USAGE for a position ahead of his last barrier. */
 MUSTUSE int feed_ack(struct feed_consumer *c, uint64_t position, struct err *e);
 
@@ -160,6 +164,7 @@ struct feed_stats {
 	struct feed_consumer_stats consumers[FEED_CONSUMERS_MAX];
 };
 void feed_get_stats(struct feed *f, struct feed_stats *out);
+uint64_t feed_position(struct feed *f);		/* any thread, never blocks */
 
 unsigned feed_n_disks(const struct feed *f);
 const char *feed_disk_key(const struct feed *f, unsigned disk);

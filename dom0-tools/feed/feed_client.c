@@ -16,6 +16,8 @@
 #include "base/js.h"
 #include "feed/feed_proto.h"
 
+enum { NAP_MS = 1 };
+
 struct feed_client {
 	struct ctl_client *ctl;
 	uint64_t session;
@@ -241,6 +243,9 @@ int feed_client_wait(struct feed_client *c, int timeout_ms, struct err *e)
 	uint8_t junk[256];
 	int rc;
 
+	/* Of a busy feed the next record is here in a moment: that costs the guest's thread no wake. */
+	if (c->ring && timeout_ms > NAP_MS)
+		(void)poll(&p, 1, NAP_MS);
 	if (c->ring && !ring_arm(c->ring))
 		return 1;
 	rc = poll(&p, 1, timeout_ms);

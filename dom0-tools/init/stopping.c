@@ -107,6 +107,12 @@ static void stop_domds(struct stopping *s)
 	units_stop_all(s->m->units, "domd/", STOP_DAEMONS_MS / 2);
 }
 
+/* After the guests: what they wrote is on stable storage when these are gone. */
+static void stop_disks(struct stopping *s)
+{
+	units_stop_all(s->m->units, "blkd/", STOP_DAEMONS_MS / 2);
+}
+
 static const struct stage {
 	const char *name;
 	void (*begin)(struct stopping *s);
@@ -118,6 +124,7 @@ static const struct stage {
 	{ "guests that did not go", destroy_guests, "domd/", STOP_DESTROY_MS },
 	{ "daemons", stop_daemons, "hv", STOP_DAEMONS_MS },
 	{ "hvdomd", stop_domds, "domd/", STOP_DAEMONS_MS },
+	{ "disks", stop_disks, "blkd/", STOP_DAEMONS_MS },
 };
 
 static void finish(struct stopping *s)

@@ -28,6 +28,8 @@ const struct unit_def unit_table[] = {
 	  .restart = UNIT_ALWAYS, .args_max = 8, .oom_adj = -500 },
 	{ .pattern = "domd/", .program = "hvdomd", .flags = UNIT_DIRS | UNIT_SPAWN,
 	  .restart = UNIT_ON_FAILURE, .args_max = 16, .oom_adj = -900 },
+	{ .pattern = "blkd/", .program = "hvblkd", .args = { "run" }, .flags = UNIT_DIRS | UNIT_SPAWN,
+	  .restart = UNIT_ON_FAILURE, .args_max = 8, .oom_adj = -900 },
 	{ .pattern = "migrate/", .program = "hvmigrate", .flags = UNIT_DIRS | UNIT_SPAWN,
 	  .restart = UNIT_NEVER, .args_max = UNIT_ARGS_MAX, .oom_adj = -500 },
 	/* Only where the debug image has busybox and the kernel's command line says hvapi.debug. */

@@ -13,15 +13,13 @@
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
 
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/js.h"
 #include "xen/xs.h"
 
-enum { XDEV_POLL_MS = 200, PATH_HALF = 160, STATE_INIT_WAIT = 2, XVD_MAJOR = 202, XVD_MINORS = 16 };
+enum { XDEV_POLL_MS = 200, PATH_HALF = 160, STATE_INIT_WAIT = 2 };
 
 struct prep {
 	struct xs *xs;
@@ -149,45 +147,6 @@ static int add_device(struct prep *p, const char *kind, const char *id, const st
 	}
 }
 
-/* ---- disks ---- */
-
-/* Xen's number of a virtual disk: xvda is 202 << 8, xvdb 16 more, …, from xvdq on the extended form. */
-static int vdev_number(const char *vdev, unsigned *out, struct err *e)
-{
-	if (strncmp(vdev, "xvd", 3) || vdev[3] < 'a' || vdev[3] > 'p' || vdev[4])
-		return err_set(e, ERR_USAGE, "disk '%s' is not one of xvda to xvdp", vdev);
-	*out = XVD_MAJOR << 8 | (unsigned)(vdev[3] - 'a') * XVD_MINORS;
-	return 0;
-}
-
-static int add_disk(struct prep *p, const json_t *d, char back[PATH_HALF], struct err *e)
-{
-	const char *vdev, *target, *mode;
-	unsigned number = 0;
-	struct stat st;
-	char id[16], device[32];
-
-	if (js_text(d, "vdev", &vdev, e) < 0 || js_text(d, "target", &target, e) < 0 ||
-	    js_text(d, "mode", &mode, e) < 0 || vdev_number(vdev, &number, e) < 0)
-		return -1;
-	if (stat(target, &st) < 0 || !S_ISBLK(st.st_mode))
-		return err_set(e, ERR_NOT_FOUND, "disk %s: '%s' is no block device here", vdev, target);
-	snprintf(id, sizeof(id), "%u", number);
-	snprintf(device, sizeof(device), "%x:%x", major(st.st_rdev), minor(st.st_rdev));
-	const struct pair front_kv[] = { { "virtual-device", id }, { "device-type", "disk" }, { NULL, NULL } };
-	const struct pair back_kv[] = {
-		{ "params", target }, { "dev", vdev }, { "type", "phy" }, { "mode", strcmp(mode, "rw") ? "r" : "w" },
-		{ "device-type", "disk" }, { "removable", "0" }, { "bootable", "1" }, { "discard-enable", "0" },
-		{ "script", "/etc/xen/scripts/block" }, { "physical-device", device },
-		{ "physical-device-path", target }, { "hotplug-status", "connected" }, { NULL, NULL },
-	};
-
-	if (add_device(p, "vbd", id, front_kv, back_kv, e) < 0)
-		return err_wrap(e, "disk %s", vdev);
-	memcpy(back, p->back, PATH_HALF);
-	return 0;
-}
-
 /* ---- vifs ---- */
 
 static int add_vif(struct prep *p, const json_t *v, size_t no, char back[PATH_HALF], struct err *e)
@@ -214,7 +173,7 @@ static int wait_backend(struct prep *p, const char *back, struct err *e)
 {
 	char state[XS_VALUE_BYTES], path[PATH_HALF + 8];
 
-	snprintf(path, sizeof(path), "%s/state", back);
+	snprintf(path, sizeof(path), "%.*s/state", PATH_HALF, back);
 	if (xs_watch_add(p->xs, path, e) < 0)
 		return -1;
 	for (;;) {
@@ -269,32 +228,26 @@ static int finish_vif(struct prep *p, const json_t *v, size_t no, const char *ba
 	return xs_put(p->xs, "connected", e, "%s/hotplug-status", back);
 }
 
-/* All devices are written first, so that their back-ends come up side by side. */
+/* All are written first, so that their back-ends come up side by side. */
 static int add_all(struct prep *p, int (*online)(const char *vif, const char *bridge, struct err *e), struct err *e)
 {
-	const json_t *disks = json_object_get(p->vm, "disks"), *vifs = json_object_get(p->vm, "vifs"), *o;
-	char backs[32][PATH_HALF];
-	size_t i, n_disks = json_array_size(disks);
+	const json_t *vifs = json_object_get(p->vm, "vifs"), *o;
+	char backs[XDEV_VIFS_MAX][PATH_HALF];
+	size_t i;
 
-	if (n_disks + json_array_size(vifs) > 32)
-		return err_set(e, ERR_LIMIT, "a guest with more than 32 disks and vifs");
-	json_array_foreach(disks, i, o)
-		if (add_disk(p, o, backs[i], e) < 0)
+	if (json_array_size(vifs) > XDEV_VIFS_MAX)
+		return err_set(e, ERR_LIMIT, "a guest with more than %d vifs", XDEV_VIFS_MAX);
+	json_array_foreach(vifs, i, o)
+		if (add_vif(p, o, i, backs[i], e) < 0)
 			return -1;
 	json_array_foreach(vifs, i, o)
-		if (add_vif(p, o, i, backs[n_disks + i], e) < 0)
-			return -1;
-	json_array_foreach(vifs, i, o)
-		if (finish_vif(p, o, i, backs[n_disks + i], online, e) < 0)
-			return -1;
-	for (i = 0; i < n_disks; i++)
-		if (wait_backend(p, backs[i], e) < 0)
+		if (finish_vif(p, o, i, backs[i], online, e) < 0)
 			return -1;
 	return 0;
 }
 
 int xdev_prepare(const json_t *vm, int (*online)(const char *vif, const char *bridge, struct err *e),
-		 bool (*cancelled)(void *arg), void *arg, struct err *e)
+		 bool (*cancelled)(void *arg), void *arg, unsigned *out_domid, struct err *e)
 {
 	struct prep p = {
 		.vm = vm, .cancelled = cancelled, .arg = arg, .links_fd = -1, .end_ms = clock_mono_ms() + XDEV_WAIT_MS,
@@ -305,6 +258,8 @@ int xdev_prepare(const json_t *vm, int (*online)(const char *vif, const char *br
 		return -1;
 	if (watch_links(&p, e) == 0 && find_domain(&p, e) == 0)
 		rc = add_all(&p, online, e);
+	if (rc == 0)
+		*out_domid = p.domid;
 	fd_close(&p.links_fd);
 	xs_free(p.xs);
 	return rc;

@@ -90,58 +90,7 @@ static libxl_action_on_shutdown action_of(const json_t *vm, const char *key)
 	return LIBXL_ACTION_ON_SHUTDOWN_DESTROY;
 }
 
-static int put_disks(const json_t *vm, libxl_domain_config *c, struct err *e)
-{
-	const json_t *disks = json_object_get(vm, "disks"), *d;
-	size_t i, n = json_array_size(disks);
-
-	c->disks = mem_alloc((n + 1) * sizeof(*c->disks));
-	json_array_foreach(disks, i, d) {
-		libxl_device_disk *out = &c->disks[i];
-		const char *vdev, *target, *mode;
-
-		if (js_text(d, "vdev", &vdev, e) < 0 || js_text(d, "target", &target, e) < 0 ||
-		    js_text(d, "mode", &mode, e) < 0)
-			return err_wrap(e, "disk %zu", i);
-		libxl_device_disk_init(out);
-		c->num_disks++;
-		out->vdev = mem_strdup(vdev);
-		out->pdev_path = mem_strdup(target);
-		out->readwrite = !strcmp(mode, "rw");
-		out->format = LIBXL_DISK_FORMAT_RAW;
-		out->backend = LIBXL_DISK_BACKEND_PHY;
-	}
-	return 0;
-}
-
-static int put_vifs(const json_t *vm, libxl_domain_config *c, struct err *e)
-{
-	const json_t *vifs = json_object_get(vm, "vifs"), *v;
-	size_t i, n = json_array_size(vifs);
-
-	c->nics = mem_alloc((n + 1) * sizeof(*c->nics));
-	json_array_foreach(vifs, i, v) {
-		libxl_device_nic *out = &c->nics[i];
-		const char *mac, *bridge;
-		unsigned m[6];
-
-		if (js_text(v, "mac", &mac, e) < 0 || js_text(v, "bridge", &bridge, e) < 0)
-			return err_wrap(e, "vif %zu", i);
-		if (sscanf(mac, "%2x:%2x:%2x:%2x:%2x:%2x", &m[0], &m[1], &m[2], &m[3], &m[4], &m[5]) != 6)
-			return err_set(e, ERR_USAGE, "vif %zu: '%s' is no MAC address", i, mac);
-		libxl_device_nic_init(out);
-		c->num_nics++;
-		out->devid = (int)i;
-		out->bridge = mem_strdup(bridge);
-		out->nictype = LIBXL_NIC_TYPE_VIF;
-		for (int k = 0; k < 6; k++)
-			out->mac[k] = (uint8_t)m[k];
-	}
-	return 0;
-}
-
-int xl_build(libxl_ctx *ctx, const json_t *vm, const char *boot_dir, bool with_devices, libxl_domain_config *out,
-	     struct err *e)
+int xl_build(libxl_ctx *ctx, const json_t *vm, const char *boot_dir, libxl_domain_config *out, struct err *e)
 {
 	const char *name, *type;
 
@@ -153,9 +102,5 @@ int xl_build(libxl_ctx *ctx, const json_t *vm, const char *boot_dir, bool with_d
 	out->on_poweroff = action_of(vm, "on_poweroff");
 	out->on_reboot = action_of(vm, "on_reboot");
 	out->on_crash = action_of(vm, "on_crash");
-	if (put_build(ctx, vm, boot_dir, out, e) < 0)
-		return -1;
-	if (with_devices && (put_disks(vm, out, e) < 0 || put_vifs(vm, out, e) < 0))
-		return -1;
-	return 0;
+	return put_build(ctx, vm, boot_dir, out, e);
 }

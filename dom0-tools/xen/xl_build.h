@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A VM definition as libxl wants it.  Private to xen/.
+ * A VM definition as libxl wants it, but for its devices, which are not
+ * libxl's work (xdev.h, hvblkd).  Private to xen/.
  */
 #ifndef XEN_XL_BUILD_H
 #define XEN_XL_BUILD_H
@@ -15,7 +16,6 @@
 #define XL_GRUB_PV "/usr/lib/grub-xen/grub-x86_64-xen.bin"
 
 /* out is initialised here; libxl_domain_config_dispose it, also after a failure. */
-MUSTUSE int xl_build(libxl_ctx *ctx, const json_t *vm, const char *boot_dir, bool with_devices,
-		     libxl_domain_config *out, struct err *e);
+MUSTUSE int xl_build(libxl_ctx *ctx, const json_t *vm, const char *boot_dir, libxl_domain_config *out, struct err *e);
 
 #endif

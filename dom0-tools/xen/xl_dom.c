@@ -114,7 +114,7 @@ int xl_create(struct xl *x, const json_t *vm, const char *boot_dir, int *out_dom
 	int rc = -1;
 
 	forget_complaint(x);
-	if (xl_build(x->ctx, vm, boot_dir, true, &c, e) == 0) {
+	if (xl_build(x->ctx, vm, boot_dir, &c, e) == 0) {
 		rc = libxl_domain_create_new(x->ctx, &c, &domid, NULL, NULL);
 		if (rc)
 			rc = complain(x, rc, "create the domain", e);
@@ -125,8 +125,7 @@ int xl_create(struct xl *x, const json_t *vm, const char *boot_dir, int *out_dom
 	return rc;
 }
 
-int xl_restore(struct xl *x, const json_t *vm, const char *boot_dir, int fd, bool with_devices, int *out_domid,
-	       struct err *e)
+int xl_restore(struct xl *x, const json_t *vm, const char *boot_dir, int fd, int *out_domid, struct err *e)
 {
 	libxl_domain_config c;
 	libxl_domain_restore_params p;
@@ -137,7 +136,7 @@ int xl_restore(struct xl *x, const json_t *vm, const char *boot_dir, int fd, boo
 	libxl_domain_restore_params_init(&p);
 	p.checkpointed_stream = LIBXL_CHECKPOINTED_STREAM_NONE;
 	p.stream_version = 2;
-	if (xl_build(x->ctx, vm, boot_dir, with_devices, &c, e) == 0) {
+	if (xl_build(x->ctx, vm, boot_dir, &c, e) == 0) {
 		rc = libxl_domain_create_restore(x->ctx, &c, &domid, fd, -1, &p, NULL, NULL);
 		if (rc)
 			rc = complain(x, rc, "restore the domain", e);

@@ -23,12 +23,10 @@ struct xl;
 MUSTUSE int xl_open(struct xl **out, struct err *e);
 void xl_close(struct xl *x);
 
-/* Builds the domain and leaves it paused.  boot_dir: where kernel and ramdisk are. */
+/* Builds the domain, without disks and vifs (xdev.h), and leaves it paused.  boot_dir: where kernel and ramdisk are. */
 MUSTUSE int xl_create(struct xl *x, const json_t *vm, const char *boot_dir, int *out_domid, struct err *e);
-/* Builds it from a libxl stream and leaves it paused.  with_devices false: the caller adds them himself (xdev.h).
- * On failure nothing is left of it. */
-MUSTUSE int xl_restore(struct xl *x, const json_t *vm, const char *boot_dir, int fd, bool with_devices, int *out_domid,
-		       struct err *e);
+/* As xl_create, from a libxl stream.  On failure nothing is left of it. */
+MUSTUSE int xl_restore(struct xl *x, const json_t *vm, const char *boot_dir, int fd, int *out_domid, struct err *e);
 /* Suspends the domain into fd; the domain stays, suspended. */
 MUSTUSE int xl_save(struct xl *x, int domid, int fd, struct err *e);
 MUSTUSE int xl_unpause(struct xl *x, int domid, struct err *e);

@@ -29,6 +29,7 @@ LOADS = {                       # name -> arguments of nbd-load but the time
     "seqwrite_1m": ("write", "seq", MIB, 4),
 }
 FORMAT_LOADS = ("randwrite_qd32",)
+TRACKED = {"map": "map", "ring": "ring"}        # server -> what its consumer does (feed_reader.c)
 START_S = 10
 BUSY_PERCENT_MAX = 10
 
@@ -46,6 +47,9 @@ def commands(args, d):
         found["nbdkit"] = (["nbdkit", "-f", "-U", d / "sock", "file", d / "disk.raw"], all_loads)
     if shutil.which("qemu-nbd"):
         found["qemu-nbd"] = (["qemu-nbd", "-f", "raw", "-t", "-e", "8", "-k", d / "sock", d / "disk.raw"], all_loads)
+    tracked = ["--feed", d / "feed", "--log", d / "feed.log"]
+    for server in TRACKED:
+        found[server] = (ours + tracked + [d / "disk.raw"], FORMAT_LOADS)
     for fmt in ("vhd", "vhdx"):
         image = d / f"disk.{fmt}"
         if image.exists():
@@ -93,16 +97,35 @@ def measure(args, pid, sock, load):
     return ops * 1e9 / ns, (cpu_s(pid) - before) * 1e6 / ops
 
 
-def run_server(args, d, command, loads):
+class Consumer:
+    """feed-reader beside a server; without a kind nothing."""
+
+    def __init__(self, args, d, kind):
+        self.p = kind and subprocess.Popen([args.build / "bin/feed-reader", d / "feed", kind], stdin=subprocess.PIPE,
+                                           stdout=subprocess.PIPE, text=True)
+        if self.p and self.p.stdout.readline() != "ready\n":
+            raise BenchError("feed-reader does not start")
+
+    def close(self):
+        if self.p:
+            print(f"      consumer: {self.p.communicate()[0].strip()}", flush=True)
+
+
+def run_server(args, d, command, loads, consumer=None):
     p = subprocess.Popen([str(c) for c in command], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                          stderr=subprocess.DEVNULL)
     try:
         wait_for(p, d / "sock")
-        return {load: measure(args, p.pid, d / "sock", load) for load in loads}
+        reader = Consumer(args, d, consumer)
+        try:
+            return {load: measure(args, p.pid, d / "sock", load) for load in loads}
+        finally:
+            reader.close()
     finally:
         p.send_signal(signal.SIGTERM)
         p.wait()
-        (d / "sock").unlink(missing_ok=True)
+        for name in ("sock", "feed", "feed.log"):
+            (d / name).unlink(missing_ok=True)
 
 
 def ratio(name, ours, peer):
@@ -122,6 +145,8 @@ def figures(m):
     if "qemu-nbd" in m:
         for load in ("randread_qd32", "randwrite_qd32"):
             ratio(f"nbd_{load}_vs_qemu_nbd", ops("ours", load), ops("qemu-nbd", load))
+    for server in TRACKED:
+        ratio(f"track_{server}_on_vs_off", ops(server, "randwrite_qd32"), ops("ours", "randwrite_qd32"))
     for fmt in ("vhd", "vhdx"):
         if fmt in m:
             ratio(f"{fmt}_randwrite_vs_raw", ops(fmt, "randwrite_qd32"), ops("ours", "randwrite_qd32"))
@@ -146,7 +171,7 @@ def run(args, d):
     rounds = {s: {} for s in servers}
     for i in range(args.rounds):
         for server, (command, loads) in servers.items():
-            for load, got in run_server(args, d, command, loads).items():
+            for load, got in run_server(args, d, command, loads, TRACKED.get(server)).items():
                 rounds[server].setdefault(load, []).append(got)
                 print(f"round {i + 1} {server:9} {load:15} {got[0]:10.0f} op/s {got[1]:8.2f} us CPU/op", flush=True)
     medians = {s: {load: tuple(statistics.median(x) for x in zip(*got)) for load, got in by_load.items()}

@@ -182,9 +182,13 @@ def power_off(name):
     end(get_host(state, name)["process"], signal.SIGKILL)
 
 
+def has_power(name):
+    return alive(get_host(read_state(), name)["process"])
+
+
 def power_on(name, wait=True):
     state = read_state()
-    if alive(get_host(state, name)["process"]):
+    if has_power(name):
         raise LabError(f"{name} has power")
     start_host(state, name)
     if wait:

@@ -43,6 +43,8 @@ def files(lab, tmp_path_factory):
 def g1(files, hub):
     """g1 runs on hv1 and answers."""
     for h in ("hv1", "hv2"):
+        if not hosts.has_power(h):                              # a test that failed left it so
+            hosts.power_on(h)
         wait_for(f"the API of {h}", lambda: api_answers(h))     # noqa: B023
         wait_for("jobs to end", lambda: not [j for j in hvapi(h, "job", "list")["jobs"]     # noqa: B023
                                              if j["state"] in ("queued", "running")])

@@ -155,6 +155,7 @@ FAKE_VERB(shutdown, false, LIFE_POWEROFF)
 FAKE_VERB(reboot, false, LIFE_REBOOT)
 FAKE_VERB(destroy, ((struct fake *)x)->fails_destroy, LIFE_GONE)
 FAKE_VERB(resume, ((struct fake *)x)->fails_resume, LIFE_RUNNING)
+static inline int fake_still(void *x, const json_t *vm, struct err *e) { return (void)x, (void)vm, (void)e, 0; }
 
 static inline int fake_find(void *x, const char *uuid)
 {
@@ -168,8 +169,7 @@ static inline enum domd_life fake_look(void *x, int domid)
 
 static inline int fake_console(void *x, int domid, char *out, size_t n, struct err *e)
 {
-	snprintf(out, n, "/dev/null");
-	return (void)x, (void)domid, (void)e, 0;
+	return (void)x, (void)domid, (void)e, snprintf(out, n, "/dev/null") < 0;
 }
 
 static inline int fake_cap_get(void *x, int domid, uint16_t *out, struct err *e)
@@ -193,7 +193,7 @@ static inline void fake_announce(void *x, struct loop *l, const json_t *vm)
 static const struct domd_xen fake_xen = {
 	.create = fake_create, .restore = fake_restore, .prepare = fake_prepare, .save = fake_save,
 	.unpause = fake_unpause, .pause = fake_pause, .shutdown = fake_shutdown, .reboot = fake_reboot,
-	.destroy = fake_destroy, .resume = fake_resume, .find = fake_find, .look = fake_look,
+	.destroy = fake_destroy, .resume = fake_resume, .still = fake_still, .find = fake_find, .look = fake_look,
 	.console = fake_console, .cap_get = fake_cap_get, .cap_set = fake_cap_set, .announce = fake_announce,
 };
 

@@ -155,6 +155,10 @@ static void test_abort(void **state)
 
 	rig_tell(r, DOMD_THROTTLE, cap("s-1", 60));
 	rig_life(r, LIFE_SUSPENDED);
+	r->fails = "still";			/* a disk that may still be written to is not handed over */
+	rig_denied(r, DOMD_GIVE_COMMIT, rig_session("s-1"), ERR_IO, "disk");
+	rig_is(r, "running giving 4");
+	r->fails = NULL;
 	rig_tell(r, DOMD_GIVE_ABORT, rig_session("s-1"));
 	rig_heard(r, "resume");
 	assert_int_equal(r->cap, 0);

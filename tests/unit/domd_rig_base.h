@@ -71,4 +71,12 @@ struct rig {
 			fail_msg("waited in vain for %s; Xen heard: %s", #cond, (r)->calls);          \
 	} while (0)
 
+static inline int rig_still(void *x, const json_t *vm, struct err *e)
+{
+	struct rig *r = x;
+
+	(void)vm;
+	return r->fails && !strcmp(r->fails, "still") ? err_set(e, ERR_IO, "the disk does not answer") : 0;
+}
+
 #endif

@@ -180,6 +180,7 @@ static void map_ends_with_the_disk(void **state)
 	assert_true(feed_map_next(c, 1, 0, UINT64_MAX, &run));
 	assert_int_equal(run.bytes, 1 << 20);		/* not its possible size */
 	feed_set_bytes(f, 1, (1 << 20) + 512);
+	(void)barrier(c);
 	assert_true(feed_map_next(c, 1, 0, UINT64_MAX, &run));
 	assert_int_equal(run.bytes, (1 << 20) + 512);
 	ack(c, barrier(c).position);

@@ -316,7 +316,7 @@ static void answer(struct blkif *b)
 	for (struct blkif_io *io = first, *next; io; io = next) {
 		next = io->next;
 		if (heard)
-			blkif_ring_respond(&b->ring, io->q.id, io->q.ring_op, io->st);
+			blkif_ring_respond(&b->ring, io->q.id, io->q.op, io->st);
 		b->stats.requests += heard;
 		b->stats.failed += heard && io->st != BLKIF_OKAY;
 		b->stats.dropped += !heard;

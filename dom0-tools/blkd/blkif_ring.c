@@ -65,9 +65,10 @@ static void decode(enum blkif_abi abi, const uint8_t *p, struct blkif_req *q)
 	struct rd r = rd_of(p, bytes);
 
 #define AT(off) (r = rd_of(p + (off), bytes - (off)))
-	q->ring_op = rd_u8(&r);
-	q->indirect = q->ring_op == BLKIF_INDIRECT;
-	q->op = q->indirect ? rd_u8(&r) : q->ring_op;
+	q->op = rd_u8(&r);
+	q->indirect = q->op == BLKIF_INDIRECT;
+	if (q->indirect)
+		q->op = rd_u8(&r);
 	q->n_segs = q->indirect ? rd_le16(&r) : rd_u8(&r);
 	AT(layouts[abi].id);
 	q->id = rd_le64(&r);

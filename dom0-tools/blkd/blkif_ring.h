@@ -44,7 +44,6 @@ struct blkif_seg {
 };
 
 struct blkif_req {
-	uint8_t ring_op;		/* as the guest wrote it; the response repeats it */
 	uint8_t op;			/* READ, WRITE, FLUSH or DISCARD once begun; of an indirect one: the real one */
 	bool indirect;
 	uint16_t n_segs;
@@ -69,7 +68,8 @@ MUSTUSE int blkif_ring_init(struct blkif_ring *r, void *shared, unsigned pages, 
 int blkif_ring_next(struct blkif_ring *r, struct blkif_req *out) MUSTUSE;
 /* Asks the guest for a bell with its next request; true: there is one already. */
 bool blkif_ring_more(struct blkif_ring *r) MUSTUSE;
-/* At most one per request taken. */
+/* At most one per request taken.  op: its op, also of an indirect one: blkfront gives a disk up whose response says
+ * BLKIF_INDIRECT (drivers/block/xen-blkfront.c, blkif_interrupt, since Linux 5.16). */
 void blkif_ring_respond(struct blkif_ring *r, uint64_t id, uint8_t op, enum blkif_status st);
 /* Shows the responses; true: the guest wants a bell. */
 bool blkif_ring_push(struct blkif_ring *r) MUSTUSE;

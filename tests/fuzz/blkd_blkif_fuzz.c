@@ -75,7 +75,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 
 		must(++taken <= r.slots || (p[0] & 16));
 		if (p[0] & 16) {
-			blkif_ring_respond(&r, q.id, q.ring_op, st);
+			blkif_ring_respond(&r, q.id, q.op, st);
 			if (blkif_ring_push(&r) && !blkif_ring_more(&r))
 				break;
 		}

@@ -220,7 +220,6 @@ static void indirect_limits(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-		q.ring_op = BLKIF_INDIRECT;
 		q.indirect = true;
 		q.op = cases[i].op;
 		q.n_segs = cases[i].n;

@@ -16,6 +16,7 @@ struct guest {
 	uint8_t *ring;
 	uint32_t slots, prod, cons;
 	int status[GUEST_IDS];		/* of the answer, GUEST_NONE: none yet */
+	uint8_t wants[GUEST_IDS];	/* the op of the answer, and one; blkfront gives a disk up at another */
 	unsigned answers;
 };
 
@@ -95,6 +96,7 @@ static inline void guest_put(struct guest *u, uint8_t op, unsigned id, uint64_t 
 	bool indirect = n > BLKIF_SEGS_MAX;
 	uint8_t *p = guest_slot(u), *segs = indirect ? u->g->pages[GUEST_TABLES + id] : p + 24;
 
+	u->wants[id] = (uint8_t)(op + 1);
 	p[0] = indirect ? BLKIF_INDIRECT : op;
 	if (indirect) {
 		p[1] = op;
@@ -137,6 +139,8 @@ static inline void guest_hear(struct guest *u)
 
 		assert_true(id < GUEST_IDS);
 		assert_int_equal(u->status[id], GUEST_NONE);
+		if (u->wants[id])
+			assert_int_equal(guest_load(p + 8, 1), u->wants[id] - 1);
 		u->status[id] = (int16_t)guest_load(p + 10, 2);
 		u->answers++;
 	}

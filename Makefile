@@ -172,6 +172,7 @@ HVDOMD_SRC := \
 	dom0-tools/domd/owner.c \
 	dom0-tools/domd/receive.c \
 	dom0-tools/domd/saved.c \
+	dom0-tools/domd/tend.c \
 	dom0-tools/domd/verbs.c \
 	dom0-tools/domd/main.c
 

@@ -103,6 +103,27 @@ static void domd_changed(void *arg, const char *name)
 	jobs_domd_changed(h->jobs, name);
 }
 
+/* What an operator must know of; progress is for whoever asked for it. */
+static void disk_event(void *arg, const char *vm, const json_t *event)
+{
+	static const struct {
+		const char *what, *type, *text;
+	} known[] = {
+		{ "io-error", "disk.io-error", "an input/output error" },
+		{ "paused", "disk.paused", "paused by an error: resume it when the cause is gone" },
+		{ "broke", "disk.broke", "the guest broke the block protocol" },
+	};
+	struct hvapid *h = arg;
+	const char *what = json_string_value(json_object_get(event, "event"));
+	const char *disk = json_string_value(json_object_get(event, "disk"));
+	union { const json_t *in; json_t *out; } u = { .in = event };
+
+	for (size_t i = 0; what && disk && i < ARRAY_LEN(known); i++)
+		if (!strcmp(what, known[i].what))
+			events_add(h->events, known[i].type, vm, 0, json_deep_copy(u.out), "%s: disk %s: %s", vm, disk,
+				   known[i].text);
+}
+
 /* ---- news from hvinit ---- */
 
 static void unit_ended(struct hvapid *h, const char *unit)
@@ -294,7 +315,8 @@ static int open_parts(struct hvapid *h, const struct hvapid_options *o, struct e
 		return -1;
 	h->events = events_new(h->store);
 	if (registry_open(h->store, o->data, &h->registry, e) < 0 || jobs_open(h, h->store, &h->jobs, e) < 0 ||
-	    domds_new(h->loop, o->run, domd_changed, h, &h->domds, e) < 0 || http_new(&hc, &h->http, e) < 0 ||
+	    domds_new(h->loop, o->run, domd_changed, disk_event, h, &h->domds, e) < 0 ||
+	    http_new(&hc, &h->http, e) < 0 ||
 	    ctl_server_new(h->loop, ctl, 0660, other, verbs, h, &h->ctl, e) < 0)
 		return -1;
 	return http_listen(h->http, api, e);

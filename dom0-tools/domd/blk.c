@@ -94,6 +94,17 @@ static int open_image(const char *vdev, const char *target, bool writes, struct 
 	return err_remedy(e, "give this host access to it, or correct the disk's line in the definition");
 }
 
+/* Fine if hvblkd has that already. */
+static int give(struct ctl_client *c, const char *vdev, const char *verb, json_t *args, int fd, struct err *e)
+{
+	if (ask(c, verb, args, fd, e) == 0)
+		return 0;
+	if (e->code != ERR_EXISTS)
+		return err_wrap(e, "disk %s", vdev);
+	*e = (struct err)ERR_INIT;
+	return 0;
+}
+
 static int put_disk(struct ctl_client *c, const json_t *d, unsigned domid, struct err *e)
 {
 	const char *vdev, *target, *mode, *format = "raw";
@@ -106,12 +117,26 @@ static int put_disk(struct ctl_client *c, const json_t *d, unsigned domid, struc
 
 	if (fd < 0)
 		return -1;
-	if (ask(c, BLKD_ATTACH, json_pack("{s:s, s:[{s:s, s:s}], s:b}", "disk", vdev, "parts", "format", format,
-					  "path", target, "read_only", !writes), fd, e) < 0)
-		return err_wrap(e, "disk %s", vdev);
-	if (ask(c, BLKD_CONNECT, json_pack("{s:s, s:I}", "disk", vdev, "domid", (json_int_t)domid), -1, e) < 0)
-		return err_wrap(e, "disk %s", vdev);
-	return 0;
+	if (give(c, vdev, BLKD_ATTACH, json_pack("{s:s, s:[{s:s, s:s}], s:b}", "disk", vdev, "parts", "format", format,
+						 "path", target, "read_only", !writes), fd, e) < 0)
+		return -1;
+	return give(c, vdev, BLKD_CONNECT, json_pack("{s:s, s:I}", "disk", vdev, "domid", (json_int_t)domid), -1, e);
+}
+
+static int put_disks(const struct blk *b, const json_t *vm, unsigned domid, struct err *e)
+{
+	struct ctl_client *c;
+	const json_t *d;
+	size_t i;
+	int rc = 0;
+
+	if (reach(b, &c, e) < 0)
+		return -1;
+	json_array_foreach(json_object_get(vm, "disks"), i, d)
+		if (rc == 0)
+			rc = put_disk(c, d, domid, e);
+	ctl_client_free(c);
+	return rc;
 }
 
 int blk_down(const struct blk *b, struct err *e)
@@ -129,20 +154,16 @@ int blk_down(const struct blk *b, struct err *e)
 
 int blk_up(const struct blk *b, const json_t *vm, unsigned domid, struct err *e)
 {
-	struct ctl_client *c;
-	const json_t *d;
-	size_t i;
-	int rc = 0;
-
 	if (!has_disks(vm))
 		return 0;
-	if (blk_down(b, e) < 0 || spawn(b, e) < 0 || reach(b, &c, e) < 0)
-		return -1;
-	json_array_foreach(json_object_get(vm, "disks"), i, d)
-		if (rc == 0)
-			rc = put_disk(c, d, domid, e);
-	ctl_client_free(c);
-	return rc;
+	return blk_down(b, e) < 0 || spawn(b, e) < 0 ? -1 : put_disks(b, vm, domid, e);
+}
+
+int blk_again(const struct blk *b, const json_t *vm, unsigned domid, struct err *e)
+{
+	if (!has_disks(vm))
+		return 0;
+	return spawn(b, e) < 0 ? -1 : put_disks(b, vm, domid, e);
 }
 
 int blk_still(const struct blk *b, const json_t *vm, struct err *e)

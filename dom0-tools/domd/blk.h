@@ -25,6 +25,9 @@ struct blk {
  * configuration, and offers it to the domain, whose front-ends find their back-ends waiting.  On failure the domain
  * must not run. */
 MUSTUSE int blk_up(const struct blk *b, const json_t *vm, unsigned domid, struct err *e);
+/* The same for a domain that runs, whose hvblkd crashed: hvinit starts it again, and it gets what it had.  What it
+ * still has it keeps. */
+MUSTUSE int blk_again(const struct blk *b, const json_t *vm, unsigned domid, struct err *e);
 /* Everything that is in flight is done and on stable storage, nothing more is taken from the guest, hvblkd is gone.
  * Fine if there is none. */
 MUSTUSE int blk_down(const struct blk *b, struct err *e);

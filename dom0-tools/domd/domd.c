@@ -31,6 +31,8 @@ void domd_enter(struct domd *d, const char *state, const char *why)
 	d->state = state;
 	d->since_ms = clock_real_ms();
 	snprintf(d->reason, sizeof(d->reason), "%s", why);
+	if (d->xen->changed)
+		d->xen->changed(d->xen->x);
 	if (!d->ctl)
 		return;
 	json_t *ev = domd_status(d);

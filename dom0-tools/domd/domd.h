@@ -53,6 +53,8 @@ struct domd_xen {
 	int (*cap_set)(void *x, int domid, uint16_t cap, struct err *e);
 	/* The guest's addresses on its bridges; repeated by itself. */
 	void (*announce)(void *x, struct loop *l, const json_t *vm);
+	/* The state of the VM changed; never blocks.  NULL: nobody asks. */
+	void (*changed)(void *x);
 	void *x;
 };
 

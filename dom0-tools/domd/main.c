@@ -17,6 +17,7 @@
 #include "domd/blk.h"
 #include "domd/caps.h"
 #include "domd/domd.h"
+#include "domd/tend.h"
 #include "net/announce.h"
 #include "net/vif.h"
 #include "xen/xdev.h"
@@ -41,6 +42,7 @@ static const struct opt opts[] = {
 struct real {
 	struct xl *xl;
 	struct blk blk;
+	struct tend tend;
 };
 
 static struct xl *xl_of(void *x) { return ((struct real *)x)->xl; }
@@ -193,12 +195,17 @@ static void x_announce(void *x, struct loop *l, const json_t *vm)
 	}
 }
 
+static void x_changed(void *x)
+{
+	tend_look(&((struct real *)x)->tend);
+}
+
 static const struct domd_xen xen_ops = {
 	.create = x_create, .restore = x_restore, .prepare = x_prepare, .save = x_save, .unpause = x_unpause,
 	.pause = x_pause, .shutdown = x_shutdown, .reboot = x_reboot, .destroy = x_destroy, .resume = x_resume,
 	.still = x_still, .find = x_find, .look = x_look, .console = x_console,
 	.cap_get = x_cap_get, .cap_set = x_cap_set,
-	.announce = x_announce,
+	.announce = x_announce, .changed = x_changed,
 };
 
 /* ---- the process ---- */
@@ -242,6 +249,7 @@ static int setup(struct process *p, struct err *e)
 		return -1;
 	p->xen = xen_ops;
 	p->real.blk = (struct blk){ .run_dir = opt_run, .vm = opt_vm };
+	tend_init(&p->real.tend, &p->d, &p->real.blk, p->loop);
 	p->xen.x = &p->real;
 	if (domd_init(&p->d, p->loop, &p->xen, opt_data, opt_vm, e) < 0)
 		return -1;

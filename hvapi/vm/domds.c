@@ -44,6 +44,7 @@ struct domds {
 	struct loop_src *src;
 	struct domd *first;
 	void (*changed)(void *arg, const char *vm);
+	void (*disk)(void *arg, const char *vm, const json_t *event);
 	void *arg;
 };
 
@@ -101,9 +102,12 @@ static void on_down(void *arg)
 static void on_event(void *arg, const json_t *event)
 {
 	const char *what = json_string_value(json_object_get(event, "event"));
+	struct domd *m = arg;
 
 	if (what && !strcmp(what, "state"))
-		take_status(arg, event);
+		take_status(m, event);
+	else if (what && !strcmp(what, "disk"))
+		m->d->disk(m->d->arg, m->vm, json_object_get(event, "disk"));
 }
 
 void domds_expect(struct domds *d, const char *vm)
@@ -285,12 +289,14 @@ static void folder_ready(void *arg, unsigned events)
 	}
 }
 
-int domds_new(struct loop *l, const char *run, void (*changed)(void *arg, const char *vm), void *arg,
+int domds_new(struct loop *l, const char *run, void (*changed)(void *arg, const char *vm),
+	      void (*disk)(void *arg, const char *vm, const json_t *event), void *arg,
 	      struct domds **out, struct err *e)
 {
 	struct domds *d = mem_alloc(sizeof(*d));
 
-	*d = (struct domds){ .loop = l, .dir = mem_printf("%s/domd", run), .changed = changed, .arg = arg };
+	*d = (struct domds){ .loop = l, .dir = mem_printf("%s/domd", run), .changed = changed, .disk = disk,
+			      .arg = arg };
 	d->inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 	if (d->inotify_fd < 0 || inotify_add_watch(d->inotify_fd, d->dir, IN_CREATE | IN_MOVED_TO | IN_ATTRIB) < 0) {
 		err_sys(e, errno, "watch %s", d->dir);

@@ -15,8 +15,10 @@
 struct domds;
 struct loop;
 
-/* changed(arg, vm): its hvdomd came, went or said something new. */
-MUSTUSE int domds_new(struct loop *l, const char *run, void (*changed)(void *arg, const char *vm), void *arg,
+/* changed(arg, vm): its hvdomd came, went or said something new.  disk(arg, vm, event): an event of its hvblkd
+ * (blkd/hvblkd_ctl.h), as hvdomd passes it on. */
+MUSTUSE int domds_new(struct loop *l, const char *run, void (*changed)(void *arg, const char *vm),
+		       void (*disk)(void *arg, const char *vm, const json_t *event), void *arg,
 		      struct domds **out, struct err *e);
 void domds_free(struct domds *d);
 

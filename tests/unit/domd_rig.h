@@ -87,7 +87,7 @@ static inline int rig_setup(void **state)
 	r->xen = (struct domd_xen){
 		rig_create, rig_restore, rig_prepare, rig_save, rig_unpause, rig_pause, rig_shutdown, rig_reboot,
 		rig_destroy, rig_resume, rig_still, rig_find, rig_look, rig_console, rig_cap_get, rig_cap_set,
-		rig_announce, r,
+		rig_announce, NULL, r,
 	};
 	*state = r;
 	return 0;
